@@ -1,0 +1,57 @@
+"""Progress reports and the cancel flag: the one object that a job carries through all phases."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from pipeline.errors import Code, JobError
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a job stands. `number` counts up by one a report, so that late arrivals can be told."""
+
+    number: int
+    phase: str
+    step: str
+    fraction: float  # of the whole job, 0..1
+
+
+def _nowhere(_: Report) -> None:
+    return None
+
+
+@dataclass(slots=True)
+class Progress:
+    """Passes throttled reports to `send` and ends the job at the next step when it is cancelled or late.
+
+    `deadline` is a reading of `clock` (seconds); `interval` the least time between two reports, seconds.
+    A report that opens a new phase is never throttled away.
+    """
+
+    send: Callable[[Report], None] = _nowhere
+    interval: float = 0.5
+    deadline: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    _number: int = 0
+    _phase: str = ""
+    _sent_at: float = float("-inf")
+
+    def step(self, phase: str, step: str, fraction: float) -> None:
+        """Report a step; raises `CANCELLED` or `TIMED_OUT` when the job has to end here."""
+        self.check()
+        now = self.clock()
+        if phase == self._phase and now - self._sent_at < self.interval:
+            return
+        self._number += 1
+        self._phase, self._sent_at = phase, now
+        self.send(Report(self._number, phase, step, round(fraction, 3)))
+
+    def check(self) -> None:
+        """Raise `CANCELLED` or `TIMED_OUT` when the job has to end here."""
+        if self.cancelled.is_set():
+            raise JobError(Code.CANCELLED, "The job was cancelled.")
+        if self.deadline is not None and self.clock() > self.deadline:
+            raise JobError(Code.TIMED_OUT, "The job took longer than JOB_TIMEOUT_SECONDS allows; raise it or send a smaller picture.")

@@ -1,0 +1,157 @@
+"""The values that travel from phase to phase.
+
+Every picture after the intake is a *square*: the upright photo letterboxed, never stretched. Squares of
+different sides show the same scene; positions are carried from one to another by their sides' ratio.
+Pixel (column x, row y) covers the continuous square [x, x+1) × [y, y+1).
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rgb: TypeAlias = NDArray[np.uint8]  # (H, W, 3), sRGB
+Gray: TypeAlias = NDArray[np.uint8]  # (H, W), 0..255
+Mask: TypeAlias = NDArray[np.bool_]  # (H, W)
+Box: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """An upright photograph: `rgb` (H, W, 3) uint8 sRGB; `alpha` (H, W) uint8 or None; `digest` sha256 of the file."""
+
+    rgb: Rgb
+    alpha: Gray | None
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How the upright photo (`photo_width` × `photo_height` pixels) lies in a square of side `size`: x' = x0 + scale · x."""
+
+    size: int
+    photo_width: int
+    photo_height: int
+    scale: float
+    x0: float
+    y0: float
+
+    @classmethod
+    def fit(cls, width: int, height: int, size: int) -> "Frame":
+        """The photo's longest side fills the square; the offsets are whole pixels of this square."""
+        scale = size / max(width, height)
+        return cls(size, width, height, scale, float(int((size - width * scale) / 2)), float(int((size - height * scale) / 2)))
+
+    def at(self, side: int) -> "Frame":
+        """The same placement in a square of another side."""
+        k = side / self.size
+        return Frame(side, self.photo_width, self.photo_height, self.scale * k, self.x0 * k, self.y0 * k)
+
+    @property
+    def content(self) -> Box:
+        """The photo's part of the square, in the square's pixels."""
+        return (self.x0, self.y0, self.x0 + self.photo_width * self.scale, self.y0 + self.photo_height * self.scale)
+
+    def to_square(self, box: Box) -> Box:
+        """Fractions of the upright photo to the square's pixels."""
+        w, h = self.photo_width * self.scale, self.photo_height * self.scale
+        return (self.x0 + box[0] * w, self.y0 + box[1] * h, self.x0 + box[2] * w, self.y0 + box[3] * h)
+
+    def to_fractions(self, box: Box) -> Box:
+        """The square's pixels to fractions of the upright photo, clipped to 0..1."""
+        w, h = self.photo_width * self.scale, self.photo_height * self.scale
+        raw = ((box[0] - self.x0) / w, (box[1] - self.y0) / h, (box[2] - self.x0) / w, (box[3] - self.y0) / h)
+        a, b, c, d = (round(min(1.0, max(0.0, v)), 4) for v in raw)
+        return (a, b, c, d)
+
+
+@dataclass(frozen=True, slots=True)
+class Matte:
+    """Where the vehicle is: `alpha` (S, S) uint8, 255 inside; `confidence` 0..1, None when the caller sent the matte."""
+
+    alpha: Gray
+    confidence: float | None
+
+    @property
+    def inside(self) -> Mask:
+        """The vehicle as a mask."""
+        return self.alpha > 127
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One thing to remove: `quad` (K, 2) float32 corners in the square's pixels, `score` 0..1, `text` as read, if any."""
+
+    label: str
+    score: float
+    quad: NDArray[np.float32]
+    text: str = ""
+
+    @property
+    def box(self) -> Box:
+        """The upright bounding box, pixels."""
+        (x0, y0), (x1, y1) = self.quad.min(0), self.quad.max(0)
+        return (float(x0), float(y0), float(x1), float(y1))
+
+
+@dataclass(frozen=True, slots=True)
+class CleanPlate:
+    """Phase 1's answer: the photo in its square without what had to go.
+
+    `rgb` (S, S, 3) uint8 sRGB; `matte` of the vehicle; `removed` what went, `removed_mask` (S, S) its pixels.
+    """
+
+    rgb: Rgb
+    frame: Frame
+    matte: Matte
+    removed: tuple[Found, ...]
+    removed_mask: Mask
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Illustration:
+    """Phase 2's answer: the drawing, graded to the palette, before any scaling.
+
+    `rgb` (S, S, 3) uint8 sRGB; `matte` of the same side; `ink` (S, S) mask of one-pixel-wide panel lines;
+    `edges` (S, S) uint8 line strength or None; `depth` (S, S) uint8, near is bright, or None.
+    """
+
+    rgb: Rgb
+    frame: Frame
+    matte: Matte
+    ink: Mask
+    edges: Gray | None
+    depth: Gray | None
+    iou: float | None
+    attempts: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelImage:
+    """Phase 3's answer at working size: `labels` (N, N) uint8, index into the palette, `nothing` where nothing is drawn.
+
+    `inside` (N, N) is the vehicle; `ink` (S, S) and `frame` come along from the illustration. `regions` counts
+    connected areas of one colour; `changed` is the fraction of the vehicle's pixels that the region budget changed.
+    """
+
+    labels: NDArray[np.uint8]
+    nothing: int
+    inside: Mask
+    ink: Mask
+    frame: Frame
+    regions: int
+    changed: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """Phase 4's answer: the SVG and what was counted in it; `png` is a render of the SVG."""
+
+    svg: bytes
+    png: bytes
+    curves: int
+    colors_used: int
+    off_palette_colors: int
