@@ -24,6 +24,7 @@ class Photo:
     rgb: Rgb
     alpha: Gray | None
     digest: str
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
