@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from pipeline.errors import Code, JobError
 from pipeline.values import Gray, Rgb
@@ -45,6 +45,9 @@ UPRIGHT = {
 
 #: A progressive JPEG needs about ten scans; each further one costs a walk over all blocks (the "JPEG of death").
 MAX_SCANS = 300
+
+#: A deflated text or profile in a PNG may unpack to this many bytes; editors do write megabytes of history.
+MAX_PNG_TEXT = 8 << 20
 
 #: Working memory a pixel that the costliest legal path needs (RGBA with a profile, turned), and what the libraries take.
 BYTES_PER_PIXEL, BASE_BYTES = 24, 1 << 30
@@ -91,7 +94,6 @@ def read(data: bytes, request: Request) -> Decoded:
 
 def _load(data: bytes, request: Request) -> Image.Image:
     """The first picture of the file, its size checked before its pixels are touched."""
-    Image.MAX_IMAGE_PIXELS = None  # the limits below are ours
     if request.kind == "HEIC":
         import pillow_heif  # noqa: PLC0415 - costs 40 ms that only HEIC has to pay
 
@@ -106,7 +108,11 @@ def _load(data: bytes, request: Request) -> Image.Image:
         raise _broken(request) from fault
     _check_size(*image.size, request)
     if image.mode in ("I", "F"):
-        raise JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} has 32-bit samples, whose white is unknown; send 8 or 16 bits.")
+        raise JobError(
+            Code.UNSUPPORTED_IMAGE, f"{request.subject} has 32-bit or signed samples, whose white is unknown; send 8 or 16 bits."
+        )
+    if _misread(image):
+        raise JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} is a TIFF of raw 16-bit planes; save it interleaved or compressed.")
     try:
         image.load()
     except Exception as fault:
@@ -115,16 +121,23 @@ def _load(data: bytes, request: Request) -> Image.Image:
 
 
 def _broken(request: Request) -> JobError:
-    return JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} is damaged or cut short: it cannot be decoded as {request.kind}.")
+    state = "damaged, cut short or of a rare kind" if request.kind == "TIFF" else "damaged or cut short"
+    return JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} is {state}: it cannot be decoded as {request.kind}.")
+
+
+def _misread(image: Image.Image) -> bool:
+    """Uncompressed TIFF in planes (tag 284) of more than 8 bits: Pillow 13.0 decodes it without complaint, and wrongly."""
+    tags = getattr(image, "tag_v2", {})
+    return bool(tags.get(284) == 2 and tags.get(259, 1) == 1 and max(tags.get(258, (8,))) > 8)
 
 
 def _check_size(width: int, height: int, request: Request) -> None:
     if max(width, height) > request.side:
         raise JobError(
-            Code.INPUT_TOO_LARGE, f"{request.subject} is {width} × {height} pixels; a side may have {request.side} pixels at most."
+            Code.INPUT_TOO_LARGE, f"{request.subject} is {width} × {height} pixels; a side may have {request.side:,} pixels at most."
         )
     if width * height > request.pixels:
-        raise JobError(Code.INPUT_TOO_LARGE, f"{request.subject} is {width} × {height} pixels; {request.pixels} pixels are the limit.")
+        raise JobError(Code.INPUT_TOO_LARGE, f"{request.subject} is {width} × {height} pixels; {request.pixels:,} pixels are the limit.")
     if min(width, height) < request.min_side:
         raise JobError(
             Code.UNSUPPORTED_IMAGE, f"{request.subject} is {width} × {height} pixels; {request.min_side} a side are needed at least."
@@ -243,6 +256,8 @@ def main() -> None:
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     _limit(request)
+    Image.MAX_IMAGE_PIXELS = None  # the request's limits are the stricter ones
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT
     try:
         decoded = read(sys.stdin.buffer.read(), request)
     except JobError as refusal:

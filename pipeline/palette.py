@@ -10,7 +10,26 @@ from numpy.typing import NDArray
 from pipeline.errors import Code, JobError
 
 DEFAULT = tuple(
-    "#" + h for h in ("000000 FFFFFF FF0000 00FF00 0000FF FFFF00 FF00FF 00FFFF 808080 FFA500 800080 FFC0CB A52A2A 008080 FFD700".split())
+    "#" + h
+    for h in (
+        [
+            "000000",
+            "FFFFFF",
+            "FF0000",
+            "00FF00",
+            "0000FF",
+            "FFFF00",
+            "FF00FF",
+            "00FFFF",
+            "808080",
+            "FFA500",
+            "800080",
+            "FFC0CB",
+            "A52A2A",
+            "008080",
+            "FFD700",
+        ]
+    )
 )
 LEAST, MOST = 2, 64
 _HEX = re.compile(r"#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")

@@ -102,7 +102,7 @@ def decode_base64(text: str, limits: Limits = Limits()) -> bytes:
             raise JobError(Code.INVALID_INPUT, "The data URI must begin with 'data:image/…;base64,'.")
     body = "".join(body.split()).rstrip("=")
     if len(body) * 3 // 4 > limits.bytes:
-        raise JobError(Code.INPUT_TOO_LARGE, f"The picture has {len(body) * 3 // 4} bytes; {limits.bytes} are the limit.")
+        raise JobError(Code.INPUT_TOO_LARGE, f"The picture has {len(body) * 3 // 4:,} bytes; {limits.bytes:,} are the limit.")
     if not body:
         raise JobError(Code.INVALID_INPUT, "The base64 text is empty.")
     try:
@@ -186,7 +186,7 @@ def _whole(start: float, end: float, side: int) -> tuple[int, int]:
 
 def _decode(data: bytes, limits: Limits, subject: str, *, managed: bool, min_side: int) -> Decoded:
     if len(data) > limits.bytes:
-        raise JobError(Code.INPUT_TOO_LARGE, f"{subject} has {len(data)} bytes; {limits.bytes} are the limit.")
+        raise JobError(Code.INPUT_TOO_LARGE, f"{subject} has {len(data):,} bytes; {limits.bytes:,} are the limit.")
     request = Request(sniff(data), subject, managed, limits.pixels, limits.side, min_side, limits.seconds)
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "pipeline.decoder", as_json(request)],

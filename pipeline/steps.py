@@ -1,6 +1,6 @@
 """The record of functions that makes an engine: one callable a step, chosen once at start-up by `pipeline.engines`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -18,11 +18,16 @@ MatteOf: TypeAlias = Callable[[Rgb, Frame, Box | None], Matte]
 Depth: TypeAlias = Callable[[Rgb], Gray]
 #: (rgb (S,S,3), vehicle mask (S,S)) → (S,S,3) simplified picture, not yet graded to the palette.
 Draw: TypeAlias = Callable[[Rgb, Mask], Rgb]
+#: (rgb (S,S,3), side) → (side,side,3) enlarged picture.
+Upscale: TypeAlias = Callable[[Rgb, int], Rgb]
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """One engine. `finds` names the labels that `find` can find at all; None marks a step that the engine has not."""
+    """One engine. `finds` names the labels that `find` can find at all; None marks a step that the engine has not.
+
+    `models` gives the revision of every model that the steps use.
+    """
 
     name: str
     finds: frozenset[str]
@@ -32,3 +37,5 @@ class Steps:
     matte: MatteOf
     depth: Depth | None
     draw: Draw
+    upscale: Upscale
+    models: Mapping[str, str]

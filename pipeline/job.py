@@ -1,0 +1,281 @@
+"""What a caller sends: the job, validated strictly. The JSON schema under `docs/` is generated from here.
+
+`python -m pipeline.job` prints that schema.
+"""
+
+import difflib
+import json
+import math
+import sys
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import models_json_schema
+
+from pipeline import palette as palettes
+from pipeline.errors import Code, JobError
+
+#: Version of the contract spoken here. Keys may be added within one; meanings change only with the next.
+SCHEMA = 1
+
+REMOVE = ("side view mirror", "car logo", "brand badge", "license plate", "text", "sticker")
+OUTPUTS = ("svg", "png", "report", "intermediates", "pdf")
+#: Keys that only a neural drawing can obey.
+GENERATION = (
+    "preset",
+    "num_inference_steps",
+    "guidance_scale",
+    "depth_weight",
+    "canny_weight",
+    "canny_end",
+    "prompt",
+    "negative_prompt",
+    "lora_scale",
+)
+
+
+def _hex(text: str) -> str:
+    try:
+        return palettes.normalize_hex(text)
+    except JobError as error:
+        raise ValueError(error.sentence) from error
+
+
+def _box(box: list[float]) -> list[float]:
+    x0, y0, x1, y1 = box
+    if not (0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1):
+        raise ValueError("must be [x0, y0, x1, y1], fractions of the upright photo with 0 <= x0 < x1 <= 1 and 0 <= y0 < y1 <= 1")
+    return box
+
+
+def _unique(items: list[Any]) -> list[Any]:
+    return list(dict.fromkeys(items))
+
+
+Color = Annotated[str, AfterValidator(_hex)]
+Output = Literal["svg", "png", "report", "intermediates", "pdf"]
+Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class StrokeSpec(_Strict):
+    """How lines are drawn."""
+
+    mode: Literal["boundaries", "centerlines", "both", "none"] | None = Field(None, description="which lines are drawn (default both)")
+    width: float | None = Field(None, gt=0, le=64, allow_inf_nan=False, description="units of the working raster (default 2)")
+    color: Color | None = Field(None, description="3 or 6 hex digits (default #000000)")
+
+
+class Job(_Strict):
+    """One picture to make. Boxes are fractions of the upright photo."""
+
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema", description="version of this contract")
+    image_url: str | None = Field(None, min_length=1, max_length=8192, description="http(s) or s3://bucket/key")
+    image_base64: str | None = Field(None, min_length=1, description="base64 or a data URI")
+    palette_hex_list: list[str] | str | None = Field(None, description="2 to 64 colours; a list, or one comma-separated string")
+    seed: int = Field(42, ge=0, le=2**32 - 1)
+    preset: Literal["draft", "standard", "best"] = "standard"
+    num_inference_steps: int | None = Field(None, ge=1, le=150)
+    guidance_scale: float | None = Field(None, ge=0, le=30, allow_inf_nan=False)
+    depth_weight: Weight | None = None
+    canny_weight: Weight | None = None
+    canny_end: float | None = Field(None, ge=0, le=1, allow_inf_nan=False)
+    prompt: str | None = Field(None, max_length=2000)
+    negative_prompt: str | None = Field(None, max_length=2000)
+    lora_scale: Weight | None = None
+    remove: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], AfterValidator(_unique)] = Field(
+        default=list(REMOVE), max_length=32, description="what is removed from the vehicle; an empty list skips removal"
+    )
+    background: str = Field("remove", description="remove, keep, or a palette colour")
+    vehicle_box: (
+        Annotated[list[Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=4, max_length=4), AfterValidator(_box)] | None
+    ) = Field(None, description="[x0, y0, x1, y1] of the vehicle")
+    matte_url: str | None = Field(None, min_length=1, max_length=8192)
+    matte_base64: str | None = Field(None, min_length=1)
+    stroke: StrokeSpec = StrokeSpec()
+    detail: float | None = Field(
+        None, ge=0, le=0.05, allow_inf_nan=False, description="smallest region kept, fraction of the raster's area"
+    )
+    size: int = Field(4096, ge=1024, le=8192, description="side of the square working raster")
+    canvas: Literal["square", "photo", "vehicle"] = "square"
+    outputs: Annotated[list[Output], Field(min_length=1), AfterValidator(_unique)] = ["svg", "png"]
+    allow_low_iou: bool | None = Field(None, description="deliver the best attempt with a warning instead of failing")
+    delivery: Literal["auto", "s3", "inline", "local"] = "auto"
+    output_prefix: str | None = Field(None, min_length=1, max_length=512, description="safe relative key; default: the job id")
+
+    @model_validator(mode="after")
+    def _sources(self) -> "Job":
+        if (self.image_url is None) == (self.image_base64 is None):
+            raise ValueError("give exactly one of image_url and image_base64")
+        if self.matte_url is not None and self.matte_base64 is not None:
+            raise ValueError("give at most one of matte_url and matte_base64")
+        return self
+
+    @property
+    def palette(self) -> palettes.Palette:
+        """The parsed palette; it was checked when the job was read."""
+        return palettes.parse(self.palette_hex_list)
+
+
+class Timings(_Strict):
+    """Milliseconds by phase."""
+
+    fetch: int
+    sanitize: int
+    illustrate: int
+    enforce: int
+    vectorize: int
+    deliver: int
+
+
+class FrameSpec(_Strict):
+    """The square working raster and where the upright photo lies in it: x' = x0 + scale · x."""
+
+    width: int
+    height: int
+    scale: float
+    x0: float
+    y0: float
+
+
+class Removed(_Strict):
+    """One thing that was removed from the vehicle."""
+
+    label: str
+    score: float
+    box: list[float]
+
+
+class Draw(_Strict):
+    """How the delivered drawing was made; null for what the engine does not have."""
+
+    seed: int
+    steps: int | None
+    depth_weight: float | None
+    canny_weight: float | None
+
+
+class Quality(_Strict):
+    """What was measured; null for what cannot be known (`iou` without a redrawn picture)."""
+
+    iou: float | None
+    matte_confidence: float | None
+    attempts: int
+    colors_used: int
+    off_palette_colors: int
+    regions: int
+    curves: int
+    svg_bytes: int
+    removed_fraction: float
+    detail_changed_fraction: float
+
+
+class Versions(_Strict):
+    """The worker's own version and the revision of every model that was used."""
+
+    worker: str
+    models: dict[str, str]
+
+
+class Result(_Strict):
+    """What a caller gets. Keys of outputs that were not asked for are absent."""
+
+    job_id: str
+    status: Literal["completed"] = "completed"
+    engine: Literal["neural", "classical"]
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    svg_url: str | None = None
+    png_url: str | None = None
+    report_url: str | None = None
+    pdf_url: str | None = None
+    intermediates: dict[str, str] | None = None
+    processing_time_ms: int
+    timings_ms: Timings
+    peak_vram_mb: int
+    seed: int
+    palette: list[str]
+    frame: FrameSpec
+    vehicle_box: list[float]
+    removed: list[Removed]
+    draw: Draw
+    quality: Quality
+    warnings: list[str]
+    versions: Versions
+
+    def public(self) -> dict[str, Any]:
+        """The result as JSON-ready data, without the URLs that are not there."""
+        data = self.model_dump(by_alias=True)
+        optional = ("svg_url", "png_url", "report_url", "pdf_url", "intermediates")
+        return {key: value for key, value in data.items() if key not in optional or value is not None}
+
+
+def _sentence(error: ValidationError) -> str:
+    """The first thing that is wrong, as one sentence with its place and what is allowed."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[str]"))
+    if first["type"] == "extra_forbidden":
+        known = list(StrokeSpec.model_fields) if first["loc"][0] == "stroke" else [f.alias or n for n, f in Job.model_fields.items()]
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0)
+        return f"Unknown key {place[:80]!r}; did you mean {near[0]!r}?" if near else f"Unknown key {place[:80]!r}."
+    if place == "schema":
+        return f"Schema {str(first['input'])[:20]} is not supported; this worker speaks schema {SCHEMA}."
+    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{place}: {reason}." if place else f"{reason[0].upper()}{reason[1:]}."
+
+
+def _check_finite(value: object, place: str = "") -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise JobError(Code.INVALID_INPUT, f"{place or 'A number'}: must be a finite number.")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _check_finite(item, f"{place}.{key}" if place else str(key))
+    elif isinstance(value, list):
+        for item in value:
+            _check_finite(item, place)
+
+
+def read(raw: object) -> Job:
+    """The job from a caller's mapping. Raises `INVALID_INPUT` or `INVALID_PALETTE` with one sentence."""
+    if not isinstance(raw, Mapping):
+        raise JobError(Code.INVALID_INPUT, f"The job's input must be an object, not {type(raw).__name__}.")
+    _check_finite(raw)
+    if "palette_hex_list" in raw and not isinstance(raw["palette_hex_list"], str | list | None):
+        raise JobError(Code.INVALID_PALETTE, "palette_hex_list must be a list of colours or one comma-separated string.")
+    if isinstance(colors := raw.get("palette_hex_list"), str | list):
+        palettes.parse(colors)
+    try:
+        job = Job.model_validate(dict(raw))
+    except ValidationError as error:
+        raise JobError(Code.INVALID_INPUT, _sentence(error)) from None
+    if job.background not in ("remove", "keep"):
+        try:
+            color = palettes.normalize_hex(job.background)
+        except JobError:
+            sentence = f"background must be 'remove', 'keep' or a palette colour, not {job.background[:40]!r}."
+            raise JobError(Code.INVALID_INPUT, sentence) from None
+        if color not in job.palette.colors:
+            raise JobError(Code.INVALID_PALETTE, f"The background colour {color} is not in the palette.")
+        job = job.model_copy(update={"background": color})
+    return job
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the job's `input` and of the `output`, under `$defs` Job and Result."""
+    _, schema = models_json_schema([(Job, "validation"), (Result, "serialization")], by_alias=True, title="Vehicle illustration job")
+    job = schema["$defs"]["Job"]
+    job["oneOf"] = [{"required": ["image_url"]}, {"required": ["image_base64"]}]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "version": SCHEMA,
+        "type": "object",
+        "properties": {"input": {"$ref": "#/$defs/Job"}, "output": {"$ref": "#/$defs/Result"}},
+        **schema,
+    }
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")

@@ -1,0 +1,163 @@
+"""Regions: connected areas of one colour, and their merging until none is too small to draw."""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+
+@njit(cache=True)
+def _root(parent: NDArray[np.int32], i: int) -> int:
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = parent[i]
+    return i
+
+
+@njit(cache=True)
+def connected(key: NDArray[np.uint8]) -> tuple[NDArray[np.int32], int]:
+    """4-connected areas of equal key: (H, W) uint8 → ((H, W) int32 numbered from 0 in scan order, count).
+
+    Runs along rows are the elements of the union-find, so that memory and time follow the boundaries.
+    """
+    height, width = key.shape
+    out = np.empty((height, width), np.int32)
+    parent = np.empty(1024, np.int32)
+    count = 0
+    for y in range(height):
+        for x in range(width):
+            left = x > 0 and key[y, x] == key[y, x - 1]
+            up = y > 0 and key[y, x] == key[y - 1, x]
+            if left:
+                out[y, x] = out[y, x - 1]
+                if up and out[y - 1, x] != out[y, x]:
+                    a, b = _root(parent, out[y, x]), _root(parent, out[y - 1, x])
+                    if a != b:
+                        parent[max(a, b)] = min(a, b)
+            elif up:
+                out[y, x] = out[y - 1, x]
+            else:
+                if count == len(parent):
+                    parent = np.concatenate((parent, np.empty_like(parent)))
+                parent[count] = count
+                out[y, x] = count
+                count += 1
+    number = np.empty(count, np.int32)
+    found = 0
+    for i in range(count):
+        r = _root(parent, i)
+        if r == i:
+            number[i] = found
+            found += 1
+        else:
+            number[i] = number[r]
+    for y in range(height):
+        for x in range(width):
+            out[y, x] = number[out[y, x]]
+    return out, found
+
+
+@njit(cache=True)
+def _borders(region: NDArray[np.int32]) -> NDArray[np.int64]:
+    """One code (smaller region << 32 | larger region) for every pair of neighbouring pixels in different regions."""
+    height, width = region.shape
+    out = np.empty(1 << 16, np.int64)
+    n = 0
+    for y in range(height):
+        for x in range(width):
+            a = np.int64(region[y, x])
+            right = np.int64(region[y, x + 1]) if x + 1 < width else a
+            below = np.int64(region[y + 1, x]) if y + 1 < height else a
+            if n + 2 > len(out):
+                out = np.concatenate((out, np.empty_like(out)))
+            if a != right:
+                out[n] = (min(a, right) << 32) | max(a, right)
+                n += 1
+            if a != below:
+                out[n] = (min(a, below) << 32) | max(a, below)
+                n += 1
+    return out[:n]
+
+
+@njit(cache=True)
+def _measure(region: NDArray[np.int32], key: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+    area, keys = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+    for y in range(region.shape[0]):
+        for x in range(region.shape[1]):
+            area[region[y, x]] += 1
+            keys[region[y, x]] = key[y, x]
+    return area, keys
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """The merged key image (H, W) uint8 and how many regions it has."""
+
+    key: NDArray[np.uint8]
+    regions: int
+
+
+def merge(
+    key: NDArray[np.uint8],
+    least: int,
+    budget: Sequence[int],
+    layer: NDArray[np.uint8],
+    frozen: int | None,
+    distance: NDArray[np.float64],
+) -> Merged:
+    """Merge regions below `least` pixels, smallest first, into the neighbour with the longest shared boundary.
+
+    On equal length the neighbour nearest in colour wins (`distance` between keys, (k, k)), then the lower
+    number. A region merges only within its `layer` ((k,) group of each key: vehicle or background), the
+    key `frozen` neither grows nor shrinks, and a layer's merging ends before more than its `budget` of pixels
+    has changed: the budget wins over the size. Neighbours that come to have one key become one region.
+    """
+    region, count = connected(key)
+    area_, key_ = _measure(region, key, count)
+    neighbours: list[dict[int, int]] = [{} for _ in range(count)]
+    codes, lengths = np.unique(_borders(region), return_counts=True)
+    for code, length in zip(codes.tolist(), lengths.tolist(), strict=True):
+        a, b = code >> 32, code & 0xFFFFFFFF
+        neighbours[a][b] = neighbours[b][a] = length
+    area, keys, into = area_.tolist(), key_.tolist(), list(range(count))
+
+    def absorb(gone: int, kept: int) -> None:
+        for other, length in neighbours[gone].items():
+            del neighbours[other][gone]
+            if other != kept:
+                neighbours[kept][other] = neighbours[other][kept] = neighbours[kept].get(other, 0) + length
+        neighbours[gone] = {}
+        area[kept] += area[gone]
+        into[gone] = kept
+
+    small = [(area[i], i) for i in range(count) if area[i] < least and keys[i] != frozen]
+    heapq.heapify(small)
+    left = list(budget)
+    while small:
+        size, i = heapq.heappop(small)
+        if into[i] != i or area[i] != size:
+            continue
+        homes = [j for j in neighbours[i] if keys[j] != frozen and layer[keys[j]] == layer[keys[i]]]
+        if not homes:
+            continue
+        group = int(layer[keys[i]])
+        if size > left[group]:
+            continue
+        left[group] -= size
+        home = max(homes, key=lambda j: (neighbours[i][j], -distance[keys[i]][keys[j]], -j))
+        absorb(i, home)
+        for twin in [j for j in neighbours[home] if keys[j] == keys[home]]:
+            absorb(twin, home)
+        if area[home] < least:
+            heapq.heappush(small, (area[home], home))
+
+    def final(i: int) -> int:
+        while into[i] != i:
+            i = into[i]
+        return i
+
+    table = np.array([keys[final(i)] for i in range(count)], np.uint8)
+    return Merged(np.take(table, region), sum(into[i] == i for i in range(count)))

@@ -1,0 +1,71 @@
+"""What a tracer is: a function from a label image to faces in painter's order. `vtracer` is the first of them."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import vtracer
+
+from pipeline.encode import label_png
+from pipeline.palette import Palette
+from pipeline.values import LabelImage
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """One filled shape: `color` is the palette index, `path` SVG path data in the working raster's units."""
+
+    color: int
+    path: str
+
+
+#: (label image, palette) → faces, the first one painted first.
+Tracer: TypeAlias = Callable[[LabelImage, Palette], list[Face]]
+
+
+_PATH = re.compile(r'<path d="([^"]*)" fill="(#[0-9A-Fa-f]{6})" transform="translate\((-?[\d.]+),(-?[\d.]+)\)"/>')
+_TOKEN = re.compile(r"[A-Za-z]|-?[\d.]+")
+
+
+def _moved(data: str, dx: float, dy: float) -> str:
+    """VTracer's absolute path data with its translation applied, one decimal."""
+    out, axis = [], 0
+    for token in _TOKEN.findall(data):
+        if token.isalpha():
+            if token not in "MLCZ":
+                raise ValueError(f"path command {token!r} is not one that VTracer is known to write")
+            out.append(token)
+            axis = 0
+        else:
+            out.append(f"{float(token) + (dy if axis else dx):.1f}".removesuffix(".0"))
+            axis ^= 1
+    return " ".join(out)
+
+
+def trace_with_vtracer(image: LabelImage, palette: Palette) -> list[Face]:
+    """VTracer, stacked: every shape lies over those before it, so that neighbours leave no gap.
+
+    `color_precision=8, layer_difference=0` keep the palette's colours as they are; small regions were merged
+    before, so that nothing is filtered here (`filter_speckle=0`).
+    """
+    svg = vtracer.convert_raw_image_to_svg(
+        label_png(image.labels, palette),
+        img_format="png",
+        colormode="color",
+        hierarchical="stacked",
+        mode="spline",
+        filter_speckle=0,
+        color_precision=8,
+        layer_difference=0,
+        corner_threshold=60,
+        length_threshold=4.0,
+        max_iterations=10,
+        splice_threshold=45,
+        path_precision=1,
+    )
+    index = {color: i for i, color in enumerate(palette.colors)}
+    found = _PATH.findall(svg)
+    if len(found) != svg.count("<path"):
+        raise ValueError("VTracer wrote a path in a form that is not known here")
+    return [Face(index[fill.upper()], _moved(data, float(x), float(y))) for data, fill, x, y in found]

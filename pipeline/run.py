@@ -1,0 +1,142 @@
+"""One photograph's way through the four phases: the only place that knows their order."""
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline import __version__
+from pipeline.encode import label_png, png
+from pipeline.errors import Code, JobError
+from pipeline.job import GENERATION, Job
+from pipeline.phase1_sanitize.sanitize import sanitize
+from pipeline.phase2_illustrate.illustrate import illustrate
+from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
+from pipeline.phase4_vectorize.svg import Stroke
+from pipeline.phase4_vectorize.tracer import Tracer, trace_with_vtracer
+from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
+from pipeline.photo import letterbox, letterbox_gray
+from pipeline.progress import Progress
+from pipeline.settings import Settings
+from pipeline.steps import Steps
+from pipeline.values import CleanPlate, Drawing, Frame, Gray, Illustration, LabelImage, Matte, Photo, Rgb
+
+TRACERS: dict[str, Tracer] = {"vtracer": trace_with_vtracer}
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Everything the phases made for one photo; `timings` in milliseconds by phase."""
+
+    plate: CleanPlate
+    illustration: Illustration
+    labels: LabelImage
+    drawing: Drawing
+    timings: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+def check_generation(job: Job, steps: Steps) -> None:
+    """Refuse, by name, the keys that only a neural drawing can obey when the drawing is classical."""
+    given = [key for key in GENERATION if key in job.model_fields_set and getattr(job, key) is not None]
+    if steps.name == "classical" and given:
+        raise JobError(Code.INVALID_INPUT, f"{given[0]} steers the neural drawing; this worker draws with the classical engine.")
+
+
+def _vehicle(photo: Photo, given: Gray | None, job: Job, frame: Frame, side: int, steps: Steps) -> tuple[Rgb, Matte]:
+    """The photo in its square, and where the vehicle is: the job's matte, the photo's alpha, the box, the engine's own search."""
+    rgb = letterbox(photo.rgb, frame, side)
+    known = given if given is not None else photo.alpha
+    if known is not None:
+        return rgb, Matte(letterbox_gray(known, frame, side), None)
+    box = frame.to_square((job.vehicle_box[0], job.vehicle_box[1], job.vehicle_box[2], job.vehicle_box[3])) if job.vehicle_box else None
+    return rgb, steps.matte(rgb, frame, box)
+
+
+def _metadata(photo: Photo, matte: Gray | None, job: Job, settings: Settings, steps: Steps) -> dict[str, object]:
+    """What the SVG says of itself: enough to know the same work again, and nothing of the job or the hour."""
+    told = job.model_dump(exclude={"image_url", "image_base64", "matte_url", "matte_base64", "outputs", "delivery", "output_prefix"})
+    work = {"job": told, "settings": settings.model_dump(), "matte": hashlib.sha256(matte).hexdigest() if matte is not None else None}
+    return {
+        "photo_sha256": photo.digest,
+        "settings_sha256": hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest(),
+        "seed": job.seed,
+        "engine": steps.name,
+        "palette": list(job.palette.colors),
+        "versions": {"worker": __version__, "models": dict(steps.models)},
+    }
+
+
+def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Settings, progress: Progress) -> Finished:
+    """Photo → illustration as SVG. `matte` (H, W) is the caller's own, at the photo's size, or None.
+
+    Raises JobError: NO_VEHICLE, CANCELLED, TIMED_OUT, INVALID_INPUT for keys that the engine cannot obey.
+    """
+    check_generation(job, steps)
+    palette, keep = job.palette, job.background == "keep"
+    longest = max(photo.rgb.shape[:2])
+    side = min(max(longest, 1024), settings.phase1.side)
+    frame = Frame.fit(photo.rgb.shape[1], photo.rgb.shape[0], job.size)
+    warnings = (
+        [f"PALETTE_REPEATED: {', '.join(palette.repeated)} stood in the palette more than once and counts once."]
+        if palette.repeated
+        else []
+    )
+    marks = [time.perf_counter()]
+
+    progress.step("sanitize", "vehicle", 0.05)
+    rgb, vehicle = _vehicle(photo, matte, job, frame.at(side), side, steps)
+    if not vehicle.inside.any():
+        raise JobError(Code.NO_VEHICLE, "No vehicle was found; send vehicle_box or a matte.")
+    if vehicle.confidence is not None and vehicle.confidence < settings.phase2.matte_uncertain_below:
+        warnings.append("MATTE_UNCERTAIN: The vehicle's outline is in doubt; vehicle_box or a matte would help.")
+    plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, progress)
+    marks.append(time.perf_counter())
+
+    illustration = illustrate(plate, palette, settings.phase2.side, keep, steps, progress)
+    marks.append(time.perf_counter())
+
+    detail = settings.phase3.detail if job.detail is None else job.detail
+    labels = enforce(illustration, palette, job.size, keep, steps.upscale, EnforceSettings(detail, settings.phase3.budget), progress)
+    marks.append(time.perf_counter())
+
+    defaults = settings.phase4.stroke
+    vector = VectorSettings(
+        mode=job.stroke.mode or defaults.mode,
+        stroke=Stroke(job.stroke.width or defaults.width, job.stroke.color or defaults.color),
+        canvas=job.canvas,
+        background=job.background if job.background.startswith("#") else None,
+        tolerance=settings.phase4.tolerance,
+    )
+    about = _metadata(photo, matte, job, settings, steps)
+    preview = "png" in job.outputs or "report" in job.outputs
+    drawing = vectorize(labels, palette, TRACERS[settings.phase4.tracer], vector, about, preview, progress)
+    marks.append(time.perf_counter())
+
+    phases = ("sanitize", "illustrate", "enforce", "vectorize")
+    timings = {phase: round(1000 * (b - a)) for phase, a, b in zip(phases, marks, marks[1:], strict=False)}
+    return Finished(plate, illustration, labels, drawing, timings, (*warnings, *plate.warnings, *illustration.warnings))
+
+
+def vehicle_box(finished: Finished) -> list[float]:
+    """The vehicle's bounds as fractions of the upright photo."""
+    inside = finished.plate.matte.inside
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    return list(finished.plate.frame.to_fractions((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+
+
+def intermediates(finished: Finished, job: Job) -> dict[str, bytes]:
+    """The pictures between the phases, by name, as PNG files; all show the same square."""
+    pictures = {
+        "clean_plate": png(finished.plate.rgb),
+        "matte": png(finished.plate.matte.alpha),
+        "illustration": png(finished.illustration.rgb),
+        "labels": label_png(finished.labels.labels, job.palette),
+    }
+    if finished.illustration.edges is not None:
+        pictures["edges"] = png(finished.illustration.edges)
+    if finished.illustration.depth is not None:
+        pictures["depth"] = png(finished.illustration.depth)
+    return pictures
