@@ -1,0 +1,142 @@
+"""One seed to one scene: picture and ground truth."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.sample import car, decals, street
+from pipeline.sample.camera import EXTENT, Camera, aim
+from pipeline.sample.lens import defocus, expose
+from pipeline.sample.light import make_light
+from pipeline.sample.look import Look, choose
+
+Box = tuple[float, float, float, float]
+_SCALE, _BAND = 2, 48
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Words in the picture: `box` as fractions, `text` as written, `on` what they stand on ("plate", "door")."""
+
+    box: Box
+    text: str
+    on: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A picture and what is in it.
+
+    `rgb` (H, W, 3) uint8 sRGB; `mask` (H, W) bool of the vehicle (body, glass, wheels, mirrors; neither shadow nor ground).
+    Boxes are x0, y0, x1, y1 as fractions of the picture. `texts` are the vehicle's; `sign` is a word on a house, with its box,
+    that belongs to the background; `paint` is the colour's name.
+    """
+
+    rgb: NDArray[np.uint8]
+    mask: NDArray[np.bool_]
+    vehicle_box: Box
+    plates: tuple[Box, ...]
+    texts: tuple[Text, ...]
+    badges: tuple[Box, ...]
+    mirrors: tuple[Box, ...]
+    sign: Text | None
+    paint: str
+
+
+def _window(camera: Camera) -> tuple[int, int, int, int]:
+    """Pixels x0, y0, x1, y1 that hold the whole car."""
+    corners = np.array([[x, y, z * 1.15] for x in EXTENT[0] for y in EXTENT[1] for z in EXTENT[2]])
+    flat = camera.project(corners)
+    x0, y0 = np.floor(flat.min(0)).astype(int) - 4
+    x1, y1 = np.ceil(flat.max(0)).astype(int) + 4
+    return max(0, int(x0)), max(0, int(y0)), min(camera.width, int(x1)), min(camera.height, int(y1))
+
+
+def _car_layer(studio: car.Studio, camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+    """The car at the picture's size: colour times coverage (H, W, 3), coverage (H, W); and ids at twice the size."""
+    color = np.zeros((camera.height, camera.width, 3), np.float32)
+    cover = np.zeros((camera.height, camera.width), np.float32)
+    ids = np.zeros((camera.height * _SCALE, camera.width * _SCALE), np.uint8)
+    x0, y0, x1, y1 = _window(camera)
+    for top in range(y0, y1, _BAND):
+        low = min(top + _BAND, y1)
+        fine, names = car.render(studio, camera.rays(x0, top, x1, low, _SCALE))
+        # Highlights are cut before averaging, as a sensor's wells are, or their edges would stay jagged.
+        fine = np.minimum(fine, 6.0) * (names > 0)[..., None]
+        size = (x1 - x0, low - top)
+        color[top:low, x0:x1] = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
+        cover[top:low, x0:x1] = cv2.resize((names > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        ids[top * _SCALE : low * _SCALE, x0 * _SCALE : x1 * _SCALE] = names
+    return color, cover, ids
+
+
+def _bounds(mask: NDArray[np.bool_]) -> Box:
+    """The tight box of a mask as fractions of its picture."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    height, width = mask.shape
+    return (float(columns[0] / width), float(rows[0] / height), float((columns[-1] + 1) / width), float((rows[-1] + 1) / height))
+
+
+def _found(ids: NDArray[np.uint8], *names: int) -> tuple[Box, ...]:
+    """The box of what shows these ids, or nothing when too little of it is seen (40 pixels)."""
+    seen = np.isin(ids, names)
+    return (_bounds(seen),) if int(seen.sum()) > 40 * _SCALE**2 else ()
+
+
+def _solid(cover: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """The vehicle's mask: pixels that it covers by half, its largest piece."""
+    _, names, stats, _ = cv2.connectedComponentsWithStats((cover >= 0.5).astype(np.uint8), connectivity=8)
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    return np.asarray(names == largest)
+
+
+def _sign(look: Look, camera: Camera, mask: NDArray[np.bool_]) -> Text | None:
+    """The word on the houses where the car leaves it in sight."""
+    x0, y0, x1, y1 = street.sign_box()
+    corners = np.array([[x, y + street.KERB_HEIGHT, street.HOUSES] for x in (x0, x1) for y in (y0, y1)])
+    flat = camera.project(corners) / [camera.width, camera.height]
+    left, right = float(flat[:, 0].min()), float(flat[:, 0].max())
+    if look.mirrored:
+        left, right = 1 - right, 1 - left
+    box = (left, float(flat[:, 1].min()), right, float(flat[:, 1].max()))
+    inside = box[0] > 0 and box[1] > 0 and box[2] < 1 and box[3] < 1
+    rows, columns = (
+        slice(int(box[1] * mask.shape[0]), int(box[3] * mask.shape[0])),
+        slice(int(box[0] * mask.shape[1]), int(box[2] * mask.shape[1])),
+    )
+    return Text(box, look.sign, "house") if inside and not mask[rows, columns].any() else None
+
+
+def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
+    """The scene of a seed at a size; the same arguments give the same bytes on one machine.
+
+    Raises ValueError for pictures too small to hold the car (below 160 x 120).
+    """
+    if width < 160 or height < 120:
+        raise ValueError(f"the sample picture needs at least 160 x 120 pixels, not {width} x {height}")
+    look = choose(seed)
+    camera, light = aim(look, width, height), make_light(look)
+    studio = car.studio(look, light, decals.draw(look), camera)
+    background, depth = street.render(look, light, camera)
+    background = defocus(background, depth, look.distance + 0.5, width / 330)
+    color, cover, ids = _car_layer(studio, camera)
+    picture = background * (1 - cover)[..., None] + color
+    if look.mirrored:
+        picture, cover, ids = picture[:, ::-1].copy(), cover[:, ::-1].copy(), ids[:, ::-1]
+    mask = _solid(cover)
+    plates = _found(ids, car.PLATE_ID, car.PLATE_TEXT)
+    texts = [Text(box, look.plate, "plate") for box in _found(ids, car.PLATE_TEXT)]
+    texts += [Text(box, look.model, "door") for box in _found(ids, car.LETTERING)]
+    return Scene(
+        rgb=expose(picture, look.rng(9), 0.78 + 0.22 * look.haze),
+        mask=mask,
+        vehicle_box=_bounds(mask),
+        plates=plates,
+        texts=tuple(texts),
+        badges=_found(ids, car.EMBLEM_ID),
+        mirrors=_found(ids, car.NEAR_MIRROR) + _found(ids, car.FAR_MIRROR),
+        sign=_sign(look, camera, mask),
+        paint=look.paint.name,
+    )

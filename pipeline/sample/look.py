@@ -1,0 +1,85 @@
+"""What a seed decides: paint, light, view, street and lettering."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """A car paint: `base` linear RGB albedo of the pigment; `metallic` 0..1, the share of flakes in it."""
+
+    name: str
+    base: tuple[float, float, float]
+    metallic: float
+
+
+PAINTS = (
+    Paint("red", (0.42, 0.012, 0.014), 0.25),
+    Paint("blue", (0.012, 0.07, 0.34), 0.55),
+    Paint("white", (0.74, 0.745, 0.73), 0.0),
+    Paint("silver", (0.40, 0.42, 0.44), 1.0),
+    Paint("dark green", (0.012, 0.085, 0.04), 0.45),
+    Paint("yellow", (0.72, 0.40, 0.012), 0.1),
+    Paint("orange", (0.62, 0.14, 0.012), 0.35),
+    Paint("graphite", (0.055, 0.06, 0.07), 0.8),
+    Paint("light blue", (0.16, 0.36, 0.52), 0.5),
+)
+MODELS = ("AURELIA", "MERIDIAN", "SORENTA", "CALDERA", "VANTARO", "LUMINA")
+SIGNS = ("BAKERY", "PHARMACY", "BOOKS", "CAFE ROMA", "HOTEL", "FLORIST")
+# Letters that look alike (I and 1, O and 0, B and 8, S and 5, Z and 2) stay out, as on many real plates.
+_PLATE_LETTERS, _PLATE_DIGITS = "ACEFHKLMNPRTUX", "34679"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One scene's choices. Angles in radians, lengths in metres; the car points along +x, the camera is on its +z side."""
+
+    seed: int
+    paint: Paint
+    mirrored: bool
+    azimuth: float  # of the camera, from the car's side (0) towards its front (pi / 2)
+    distance: float
+    eye: float  # height of the camera
+    sun: tuple[float, float, float]  # unit vector towards the sun
+    haze: float  # 0 a clear sky, 1 an overcast one
+    spokes: int
+    dark_rims: bool
+    trim: str  # "chrome" or "black"
+    plate: str
+    model: str
+    sign: str
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """A generator of its own for each purpose, so that a change in one part of the picture leaves the others alone."""
+        return np.random.default_rng([self.seed, purpose])
+
+
+def choose(seed: int) -> Look:
+    """The seed's look; the same seed gives the same look."""
+    rng = np.random.default_rng([seed, 0])
+    azimuth = np.deg2rad(rng.uniform(40, 47))
+    sun_azimuth = azimuth + np.deg2rad(rng.uniform(28, 60) * rng.choice([-1, 1]))
+    height = np.deg2rad(rng.uniform(36, 52))
+    sun = (np.sin(sun_azimuth) * np.cos(height), np.sin(height), np.cos(sun_azimuth) * np.cos(height))
+    letters = "".join(rng.choice(list(_PLATE_LETTERS), 3))
+    digits = "".join(rng.choice(list(_PLATE_DIGITS), 3))
+    return Look(
+        seed=seed,
+        paint=PAINTS[int(rng.integers(len(PAINTS)))],
+        mirrored=bool(rng.integers(2)),
+        azimuth=float(azimuth),
+        distance=float(rng.uniform(6.6, 8.0)),
+        eye=float(rng.uniform(1.15, 1.55)),
+        sun=(float(sun[0]), float(sun[1]), float(sun[2])),
+        haze=float(rng.uniform(0.05, 0.5)),
+        spokes=int(rng.integers(5, 11)),
+        dark_rims=bool(rng.random() < 0.3),
+        trim=str(rng.choice(["chrome", "black"])),
+        plate=f"{letters} {digits}",
+        model=str(rng.choice(MODELS)),
+        sign=str(rng.choice(SIGNS)),
+    )
