@@ -44,7 +44,7 @@ UPRIGHT = {
 }
 
 #: A progressive JPEG needs about ten scans; each further one costs a walk over all blocks (the "JPEG of death").
-MAX_SCANS = 300
+MAX_SCANS = 100
 
 #: A deflated text or profile in a PNG may unpack to this many bytes; editors do write megabytes of history.
 MAX_PNG_TEXT = 8 << 20
@@ -70,7 +70,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`rgb` (H, W, 3) uint8, sRGB where profiles were applied; `alpha` (H, W) uint8, None where the file has none."""
+    """`rgb` (H, W, 3) uint8, sRGB where profiles were applied; `alpha` (H, W) uint8, None where the file has none. Maybe read-only."""
 
     rgb: Rgb
     alpha: Gray | None
@@ -85,11 +85,11 @@ def read(data: bytes, request: Request) -> Decoded:
     warnings: list[str] = []
     if request.managed:
         colour = _to_srgb(colour, image.info.get("icc_profile"), warnings)
-    rgb = np.array(colour.convert("RGB"))
-    if alpha is None:
-        return Decoded(rgb, None, tuple(warnings))
-    rgb[alpha == 0] = 255  # what lies under full transparency is often garbage
-    return Decoded(rgb, alpha, tuple(warnings))
+    if colour.mode != "RGB":
+        colour = colour.convert("RGB")
+    if alpha is not None:  # what lies under full transparency is often garbage
+        colour.paste((255, 255, 255), mask=Image.fromarray(alpha == 0))
+    return Decoded(np.asarray(colour), alpha, tuple(warnings))
 
 
 def _load(data: bytes, request: Request) -> Image.Image:
@@ -179,7 +179,7 @@ def _channels(image: Image.Image, subject: str) -> tuple[Image.Image, Gray | Non
     if image.has_transparency_data:
         grey = image.mode in ("L", "LA")
         both = image.convert("LA" if grey else "RGBA")
-        return both.convert("L" if grey else "RGB"), np.array(both.getchannel("A"))
+        return both.convert("L" if grey else "RGB"), np.asarray(both.getchannel("A"))
     if image.mode in ("L", "RGB", "CMYK", "LAB"):
         return image, None
     if image.mode in ("1", "P", "YCbCr", "RGBX"):
