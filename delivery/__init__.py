@@ -1,0 +1,27 @@
+"""Artifacts to URLs: an S3 bucket, the answer itself, or a local folder; everything or nothing each time.
+
+Importing this package does not import boto3, which is slow to load: the S3 functions do so when they are called.
+"""
+
+from delivery.artifact import CONTENT_TYPES, RESULT_NAME, Artifact, safe_prefix
+from delivery.bucket import Bucket, bucket_from_s3_config, configured_bucket
+from delivery.inline import INLINE_LIMIT, deliver_inline
+from delivery.local import deliver_local, local_urls
+from delivery.s3 import deliver_s3, fetch_s3, s3_urls
+
+__all__ = [
+    "CONTENT_TYPES",
+    "INLINE_LIMIT",
+    "RESULT_NAME",
+    "Artifact",
+    "Bucket",
+    "bucket_from_s3_config",
+    "configured_bucket",
+    "deliver_inline",
+    "deliver_local",
+    "deliver_s3",
+    "fetch_s3",
+    "local_urls",
+    "s3_urls",
+    "safe_prefix",
+]

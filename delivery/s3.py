@@ -1,0 +1,236 @@
+"""Delivery to an S3 bucket (AWS, Cloudflare R2, RunPod volumes, MinIO, Swift …) and reading inputs from one.
+
+boto3 is imported inside the functions that speak with a service, because loading it takes longer than most deliveries.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from delivery.artifact import Artifact, in_order, safe_prefix
+from delivery.bucket import Bucket, signing_region
+from delivery.s3_errors import answered, delivery_failed, input_failed
+from pipeline.errors import Code, JobError
+
+_log = logging.getLogger(__name__)
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
+
+_THREADS = 4
+_CHECK_SECONDS = 0.2  # how often a cancelled or late job is noticed while requests are under way
+_CHUNK = 1 << 16
+_MOST_KEPT_BYTES = 256 * 1024 * 1024  # the largest earlier object that is held in memory to be put back
+_KEPT_HEADERS = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
+
+
+def _go_on() -> None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What lay under a key before this delivery. `put_back` holds the arguments of the put that restores it, None when
+    there was nothing; `known` is False where the credentials may not look."""
+
+    put_back: dict[str, Any] | None = None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    """One artifact on its way to `key`."""
+
+    key: str
+    artifact: Artifact
+    before: _Before
+
+
+def object_key(bucket: Bucket, key_prefix: str, name: str) -> str:
+    """`{bucket.prefix}/{key_prefix}/{name}`; `INVALID_INPUT` when `key_prefix` is not a safe relative key."""
+    return "/".join(part for part in (bucket.prefix, safe_prefix(key_prefix), name) if part)
+
+
+def s3_urls(names: Sequence[str], bucket: Bucket, key_prefix: str) -> dict[str, str]:
+    """Name → URL, presigned for `url_expiry_seconds` or below `public_base_url`; no request is made, nothing need be there."""
+    keys = {name: object_key(bucket, key_prefix, name) for name in names}
+    if bucket.public_base_url:
+        base = bucket.public_base_url.rstrip("/")
+        return {name: f"{base}/{quote(key, safe='/~')}" for name, key in keys.items()}
+    client = _client(bucket)
+    return {name: _presigned(client, bucket, key) for name, key in keys.items()}
+
+
+def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = _go_on) -> dict[str, str]:
+    """Store every artifact as `{bucket.prefix}/{key_prefix}/{name}`; name → URL (see `s3_urls`).
+
+    Four uploads run at a time, `result.json` alone and last. `check` is called between and during uploads and ends the
+    delivery by raising. When anything fails, objects that this call created are deleted again and those that it replaced are
+    put back with their type and metadata, so they are read before the first upload. An object which the credentials may not
+    read is not overwritten (`If-None-Match`).
+
+    Raises `DELIVERY_FAILED` with the service's error code, `INVALID_INPUT` for an unsafe `key_prefix`, and what `check` raises.
+    A service that never answers is given up after `max_attempts` times the timeouts.
+    """
+    ordered = in_order(artifacts)
+    keys = [object_key(bucket, key_prefix, artifact.name) for artifact in ordered]
+    client = _client(bucket)
+    touched: list[_Upload] = []
+    with ThreadPoolExecutor(_THREADS, "deliver") as pool:
+        befores = _each(pool, lambda key: _before(client, bucket, key), keys, check)
+        uploads = [_Upload(*each) for each in zip(keys, ordered, befores, strict=True)]
+        try:
+            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check)
+            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check)
+            check()
+        except BaseException as error:
+            left = _roll_back(pool, bucket, touched)
+            if left and isinstance(error, JobError):
+                names = ", ".join(sorted(upload.artifact.name for upload in left))
+                raise JobError(error.code, f"{error.sentence} Not undone in the bucket: {names}.") from error
+            raise
+    return s3_urls([artifact.name for artifact in ordered], bucket, key_prefix)
+
+
+def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable[[], None] = _go_on) -> bytes:
+    """The object behind `s3://bucket/key`, at most `max_bytes`, from `bucket` and no other.
+
+    The key is taken as written (no percent decoding). Raises `INVALID_INPUT` (not such a URL), `INPUT_FORBIDDEN` (another
+    bucket, none configured, access denied), `INPUT_UNREACHABLE` (no such object, no answer), `INPUT_TOO_LARGE`.
+    """
+    name, _, key = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not name or not key:
+        raise JobError(Code.INVALID_INPUT, "An S3 address must look like s3://bucket/key.")
+    if bucket is None:
+        raise JobError(Code.INPUT_FORBIDDEN, "An s3:// address needs a bucket: configure one or send s3Config with the job.")
+    if name != bucket.name:
+        raise JobError(Code.INPUT_FORBIDDEN, "Only the configured bucket, or the one in the job's s3Config, may be read.")
+    check()
+    client = _client(bucket)
+    with answered(lambda error: input_failed(error, bucket)):
+        response = client.get_object(Bucket=bucket.name, Key=key)
+        with closing(response["Body"]) as body:
+            if int(response["ContentLength"]) > max_bytes:
+                raise _too_large(max_bytes)
+            data = bytearray()
+            for chunk in body.iter_chunks(_CHUNK):
+                check()
+                data += chunk
+                if len(data) > max_bytes:
+                    raise _too_large(max_bytes)
+    return bytes(data)
+
+
+def _too_large(max_bytes: int) -> JobError:
+    return JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
+
+
+def _client(bucket: Bucket) -> Any:
+    import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - see the module's docstring
+    from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    path_style = bucket.path_style if bucket.path_style is not None else bucket.endpoint_url is not None
+    config = Config(
+        signature_version="s3v4",
+        connect_timeout=bucket.connect_timeout,
+        read_timeout=bucket.read_timeout,
+        retries={"mode": "standard", "total_max_attempts": bucket.max_attempts},
+        s3={"addressing_style": "path" if path_style else "virtual"},
+        # Cloudflare R2, Backblaze, older MinIO and Swift refuse the checksum trailers that newer boto3 adds unasked
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        # AWS_ENDPOINT_URL in the environment must not send a job's files elsewhere
+        ignore_configured_endpoint_urls=True,
+    )
+    return boto3.session.Session().client(
+        "s3",
+        endpoint_url=bucket.endpoint_url,
+        region_name=signing_region(bucket),
+        aws_access_key_id=bucket.access_key,
+        aws_secret_access_key=bucket.secret_key,
+        config=config,
+    )
+
+
+def _presigned(client: Any, bucket: Bucket, key: str) -> str:
+    parameters = {"Bucket": bucket.name, "Key": key}
+    return str(client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=bucket.url_expiry_seconds))
+
+
+def _each(pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: Sequence[_Item], check: Callable[[], None]) -> list[_Done]:
+    """`function` of every item, in parallel; when one raises, or `check` does, no other starts and the running ones end first."""
+    futures: list[Future[_Done]] = [pool.submit(function, item) for item in items]
+    try:
+        pending = set(futures)
+        while pending:
+            check()
+            done, pending = wait(pending, _CHECK_SECONDS, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        wait(futures)
+        raise
+    return [future.result() for future in futures]
+
+
+def _before(client: Any, bucket: Bucket, key: str) -> _Before:
+    """Read what lies under `key`; a service without the right to list answers AccessDenied where there is nothing."""
+    from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
+
+    with answered(lambda error: delivery_failed(error, bucket)):
+        try:
+            response = client.get_object(Bucket=bucket.name, Key=key)
+        except ClientError as error:
+            code = error.response.get("Error", {}).get("Code")
+            if code in {"NoSuchKey", "404"}:
+                return _Before()
+            if code in {"AccessDenied", "403"}:
+                return _Before(known=False)
+            raise
+        with closing(response["Body"]) as body:
+            if int(response["ContentLength"]) > _MOST_KEPT_BYTES:
+                sentence = "A far larger object lies under one of this job's keys; choose another output_prefix."
+                raise JobError(Code.DELIVERY_FAILED, sentence)
+            headers = {header: response[header] for header in _KEPT_HEADERS if response.get(header)}
+            return _Before({"Body": body.read(), **headers})
+
+
+def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -> None:
+    """Store one artifact and note it in `touched` when it has to be undone in case of failure.
+
+    Noted before the request, because one that seems to fail may have been stored; but where it is not known what lay there,
+    only after it was surely stored: then, `If-None-Match` being honoured, the object is this call's own.
+    """
+    artifact, known = upload.artifact, upload.before.known
+    condition = {} if known else {"IfNoneMatch": "*"}
+    if known:
+        touched.append(upload)
+    with answered(lambda error: delivery_failed(error, bucket)):
+        client.put_object(Bucket=bucket.name, Key=upload.key, Body=artifact.data, ContentType=artifact.content_type, **condition)
+    if not known:
+        touched.append(upload)
+
+
+def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Upload]) -> list[_Upload]:
+    """Undo the uploads; those where that failed. Shorter timeouts: the service may be what is broken."""
+    client = _client(replace(bucket, connect_timeout=min(5.0, bucket.connect_timeout), read_timeout=min(10.0, bucket.read_timeout)))
+
+    def undo(upload: _Upload) -> bool:
+        try:
+            with answered(lambda error: delivery_failed(error, bucket)):
+                if upload.before.put_back is None:
+                    client.delete_object(Bucket=bucket.name, Key=upload.key)
+                else:
+                    client.put_object(Bucket=bucket.name, Key=upload.key, **upload.before.put_back)
+        except JobError as error:
+            _log.warning("the upload of %s could not be undone: %s", upload.artifact.name, error.sentence)
+            return False
+        return True
+
+    undone = _each(pool, undo, list(touched), _go_on)
+    return [upload for upload, done in zip(touched, undone, strict=True) if not done]

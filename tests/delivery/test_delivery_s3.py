@@ -1,0 +1,350 @@
+"""S3 delivery against a real service, and against a proxy in front of it that fails on demand."""
+
+import dataclasses
+import http.client
+import http.server
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+
+from delivery import Artifact, Bucket, deliver_s3, fetch_s3, s3_urls
+from pipeline.errors import Code, JobError
+from tests.s3_service import S3Service, free_ports
+
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
+FILES = [
+    Artifact.of("result.json", b"{}"),
+    Artifact.of("illustration.svg", SVG),
+    Artifact.of("preview.png", b"\x89PNG" + bytes(range(256)) * 300),
+    Artifact.of("report.html", "<p>é".encode()),
+    Artifact.of("illustration.pdf", b"%PDF-"),
+    Artifact.of("labels.png", b"\x89PNG"),
+]
+
+
+@contextmanager
+def faulty_proxy(endpoint: str, fault: Callable[[str, str], int | None]) -> Iterator[tuple[str, list[str]]]:
+    """A proxy before `endpoint` that answers with `fault(method, path)` where that is a status, 0 meaning never.
+
+    Signed requests pass because the Host header is kept as the client wrote it. Yields its address and what it was asked.
+    """
+    asked: list[str] = []
+    released = threading.Event()
+    target = urlsplit(endpoint).netloc
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def pass_on(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            asked.append(f"{self.command} {self.path.partition('?')[0]}")
+            status = fault(self.command, self.path)
+            if status == 0:
+                released.wait(30)
+                self.close_connection = True
+                return
+            if status is not None:
+                code = {403: "AccessDenied", 500: "InternalError", 412: "PreconditionFailed"}[status]
+                self.reply(status, [], f"<Error><Code>{code}</Code><Message>secret prose</Message></Error>".encode())
+                return
+            upstream = http.client.HTTPConnection(target, timeout=20)
+            headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
+            upstream.request(self.command, self.path, body or None, headers)
+            answer = upstream.getresponse()
+            kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in {"content-length", "transfer-encoding", "connection"}]
+            self.reply(answer.status, kept, answer.read())
+            upstream.close()
+
+        def reply(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
+            self.send_response_only(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            if status != 204:
+                self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_PUT = do_DELETE = do_HEAD = pass_on  # noqa: N815 - http.server's names
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", asked
+    finally:
+        released.set()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def quick(bucket: Bucket, **changes: object) -> Bucket:
+    """The bucket with timeouts that suit a test."""
+    return dataclasses.replace(bucket, **{"connect_timeout": 2.0, "read_timeout": 2.0, "max_attempts": 2, **changes})
+
+
+def refused(call: Callable[[], object]) -> JobError:
+    """The error that `call` ends with."""
+    with pytest.raises(JobError) as failed:
+        call()
+    return failed.value
+
+
+def test_stores_everything_under_the_keys_and_signs_urls_that_download(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket(prefix="shop/vectors", url_expiry_seconds=600)
+    urls = deliver_s3(FILES, bucket, "job-1")
+    assert s3_service.objects(bucket) == {f"shop/vectors/job-1/{a.name}": a.data for a in FILES}
+    assert list(urls)[-1] == "result.json" and set(urls) == {a.name for a in FILES}
+    for artifact in FILES:
+        with urllib.request.urlopen(urls[artifact.name]) as answer:
+            assert answer.read() == artifact.data
+            assert answer.headers["Content-Type"].replace(" ", "").lower() == artifact.content_type.replace(" ", "").lower()
+        assert "X-Amz-Expires=600" in urls[artifact.name] and "AWS4-HMAC-SHA256" in urls[artifact.name]
+    if s3_service.checks_keys:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(urls["preview.png"].partition("?")[0])
+        assert refused.value.code in {400, 401, 403}  # Swift takes a bare request for a wrong one
+
+
+def test_public_base_url_is_quoted_and_unsigned(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket(public_base_url="https://cdn.example/art/")
+    urls = deliver_s3(FILES[1:2], bucket, "order 7/ä#1")
+    assert urls == {"illustration.svg": "https://cdn.example/art/order%207/%C3%A4%231/illustration.svg"}
+    assert urls == s3_urls(["illustration.svg"], bucket, "order 7/ä#1")
+    assert s3_service.objects(bucket) == {"order 7/ä#1/illustration.svg": SVG}
+
+
+def test_a_repeated_job_overwrites_itself(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    deliver_s3(FILES, bucket, "j")
+    deliver_s3([Artifact.of("illustration.svg", b"<svg>2</svg>")], bucket, "j")
+    assert s3_service.objects(bucket)["j/illustration.svg"] == b"<svg>2</svg>"
+
+
+def test_no_checksum_trailers_and_result_last(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    with faulty_proxy(s3_service.endpoint_url, lambda *_: None) as (address, asked):
+        deliver_s3(FILES, dataclasses.replace(bucket, endpoint_url=address), "j")
+    puts = [line for line in asked if line.startswith("PUT")]
+    assert puts[-1] == f"PUT /{bucket.name}/j/result.json" and len(puts) == len(FILES)
+    # a trailer would have been stored as part of the data by this proxy, which does not know the aws-chunked encoding
+    assert s3_service.objects(bucket) == {f"j/{a.name}": a.data for a in FILES}
+
+
+@pytest.mark.parametrize(("status", "said"), [(500, "InternalError"), (403, "AccessDenied")])
+def test_a_failed_upload_leaves_nothing(s3_service: S3Service, status: int, said: str) -> None:
+    bucket = s3_service.new_bucket()
+    deliver_s3(FILES[1:2], bucket, "other")
+
+    def fault(method: str, path: str) -> int | None:
+        return status if method == "PUT" and "preview.png" in path else None
+
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, asked), pytest.raises(JobError) as failed:
+        deliver_s3(FILES, quick(bucket, endpoint_url=address), "j")
+    assert failed.value.code is Code.DELIVERY_FAILED
+    assert bucket.name in failed.value.sentence and said in failed.value.sentence
+    for hidden in (bucket.secret_key, bucket.access_key, "secret prose", "http", "X-Amz"):
+        assert hidden not in failed.value.sentence
+    assert sum("PUT" in line and "preview.png" in line for line in asked) == (2 if status == 500 else 1)  # only 5xx is retried
+    assert s3_service.objects(bucket) == {"other/illustration.svg": SVG}
+
+
+def test_a_passing_fault_is_retried(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    first = threading.Event()
+
+    def fault(method: str, path: str) -> int | None:
+        if method == "PUT" and "preview.png" in path and not first.is_set():
+            first.set()
+            return 500
+        return None
+
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, _):
+        deliver_s3(FILES, quick(bucket, endpoint_url=address), "j")
+    assert first.is_set() and len(s3_service.objects(bucket)) == len(FILES)
+
+
+def test_failure_puts_the_earlier_run_back_with_its_headers(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    client = s3_service.client()
+    client.put_object(
+        Bucket=bucket.name,
+        Key="j/illustration.svg",
+        Body=b"old",
+        ContentType="image/svg+xml",
+        CacheControl="no-store",
+        Metadata={"by": "me"},
+    )
+    client.put_object(Bucket=bucket.name, Key="j/notes.txt", Body=b"the user's own")
+    before = s3_service.objects(bucket)
+
+    def fault(method: str, path: str) -> int | None:
+        return 403 if method == "PUT" and "result.json" in path else None
+
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, asked), pytest.raises(JobError, match="AccessDenied"):
+        deliver_s3(FILES, quick(bucket, endpoint_url=address), "j")
+    assert f"PUT /{bucket.name}/j/illustration.svg" in asked  # it really had been overwritten
+    assert s3_service.objects(bucket) == before
+    restored = client.get_object(Bucket=bucket.name, Key="j/illustration.svg")
+    assert (restored["ContentType"], restored["Metadata"]) == ("image/svg+xml", {"by": "me"})
+    if s3_service.kind != "swift":  # Swift's S3 layer keeps no Cache-Control
+        assert restored["CacheControl"] == "no-store"
+
+
+def test_an_unreadable_object_is_neither_overwritten_nor_deleted(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    s3_service.client().put_object(Bucket=bucket.name, Key="j/illustration.svg", Body=b"somebody's")
+
+    def fault(method: str, path: str) -> int | None:
+        return 403 if method == "GET" else None
+
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, _):
+        refusal = "NotImplemented: let the key read" if s3_service.kind == "swift" else "PreconditionFailed: an object that the key"
+        with pytest.raises(JobError, match=refusal):
+            deliver_s3(FILES, quick(bucket, endpoint_url=address), "j")
+        assert s3_service.objects(bucket) == {"j/illustration.svg": b"somebody's"}
+        if s3_service.kind != "swift":  # Swift's S3 layer knows no conditional put
+            deliver_s3(FILES, quick(bucket, endpoint_url=address), "free")
+            assert len(s3_service.objects(bucket)) == 1 + len(FILES)
+
+
+def test_what_could_not_be_undone_is_said(s3_service: S3Service, caplog: pytest.LogCaptureFixture) -> None:
+    bucket = s3_service.new_bucket()
+
+    def fault(method: str, path: str) -> int | None:
+        return 403 if method == "DELETE" or (method == "PUT" and "result.json" in path) else None
+
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, _), caplog.at_level(logging.WARNING, "delivery"):
+        failed = refused(lambda: deliver_s3(FILES, quick(bucket, endpoint_url=address), "j"))
+    assert failed.sentence.endswith(
+        "Not undone in the bucket: illustration.pdf, illustration.svg, labels.png, preview.png, report.html, result.json."
+    )
+    assert "could not be undone" in caplog.text and bucket.secret_key not in caplog.text
+
+
+def test_cancelling_stops_and_undoes(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+
+    def check() -> None:
+        if "j/illustration.svg" in s3_service.objects(bucket):
+            raise JobError(Code.CANCELLED, "The job was cancelled.")
+
+    with pytest.raises(JobError) as cancelled:
+        deliver_s3(FILES, bucket, "j", check=check)
+    assert cancelled.value.code is Code.CANCELLED
+    assert s3_service.objects(bucket) == {}
+
+
+def test_refused_connection(s3_service: S3Service) -> None:
+    bucket = quick(s3_service.new_bucket(), endpoint_url=f"http://127.0.0.1:{free_ports(1)}")
+    with pytest.raises(JobError) as failed:
+        deliver_s3(FILES, bucket, "j")
+    assert str(failed.value) == f"DELIVERY_FAILED: The service of the bucket {bucket.name} cannot be reached."
+
+
+def test_a_hanging_service_is_given_up(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+
+    def fault(method: str, path: str) -> int | None:
+        return 0 if method == "PUT" and "preview.png" in path else None
+
+    began = time.monotonic()
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, _):
+        failed = refused(lambda: deliver_s3(FILES, quick(bucket, endpoint_url=address, read_timeout=0.5), "j"))
+    assert str(failed) == f"DELIVERY_FAILED: The service of the bucket {bucket.name} does not answer in time."
+    assert time.monotonic() - began < 10
+    assert s3_service.objects(bucket) == {}
+
+
+def test_missing_bucket_and_wrong_keys(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    with pytest.raises(JobError, match="no-such-bucket answered NoSuchBucket: check the bucket's name"):
+        deliver_s3(FILES, dataclasses.replace(bucket, name="no-such-bucket"), "j")
+    if s3_service.checks_keys:
+        with pytest.raises(JobError, match="SignatureDoesNotMatch: check the secret key") as failed:
+            deliver_s3(FILES, dataclasses.replace(bucket, secret_key="wrong-key"), "j")
+        assert "wrong-key" not in str(failed.value)
+    assert s3_service.objects(bucket) == {}
+
+
+def test_an_endpoint_in_the_environment_is_ignored(s3_service: S3Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    url = s3_urls(["preview.png"], dataclasses.replace(s3_service.new_bucket(), endpoint_url=None, region="eu-west-1"), "j")["preview.png"]
+    assert urlsplit(url).hostname.endswith(".amazonaws.com") and "eu-west-1" in url
+
+
+def test_nothing_to_deliver(s3_service: S3Service) -> None:
+    assert deliver_s3([], s3_service.new_bucket(), "j") == {}
+
+
+@pytest.mark.parametrize("prefix", ["../x", "/x", "a//b", ""])
+def test_unsafe_prefix_is_refused_before_any_request(prefix: str) -> None:
+    unreachable = Bucket("http://127.0.0.1:9", "a", "b", "bucket", connect_timeout=0.5, max_attempts=1)
+    with pytest.raises(JobError, match="INVALID_INPUT: output_prefix"):
+        deliver_s3(FILES, unreachable, prefix)
+
+
+def test_fetch_reads_only_from_the_given_bucket(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    data = bytes(range(256)) * 1000
+    s3_service.client().put_object(Bucket=bucket.name, Key="in/a photo%20.jpg", Body=data)
+    url = f"s3://{bucket.name}/in/a photo%20.jpg"
+    assert fetch_s3(url, bucket, len(data)) == data
+    table = [
+        (url, bucket, len(data) - 1, Code.INPUT_TOO_LARGE),
+        (f"s3://{bucket.name}/none.jpg", bucket, 10, Code.INPUT_UNREACHABLE),
+        (f"s3://other-{bucket.name}/in/x.jpg", bucket, 10, Code.INPUT_FORBIDDEN),
+        (url, None, 10, Code.INPUT_FORBIDDEN),
+        ("s3://only-a-bucket", bucket, 10, Code.INVALID_INPUT),
+        ("s3:///key", bucket, 10, Code.INVALID_INPUT),
+        (url, quick(bucket, endpoint_url="http://127.0.0.1:9"), 10, Code.INPUT_UNREACHABLE),
+    ]
+    for address, source, limit, code in table:
+        with pytest.raises(JobError) as failed:
+            fetch_s3(address, source, limit)
+        assert failed.value.code is code, (address, failed.value)
+    if s3_service.checks_keys:
+        with pytest.raises(JobError, match=r"INPUT_FORBIDDEN: .*SignatureDoesNotMatch"):
+            fetch_s3(url, dataclasses.replace(bucket, secret_key="wrong"), 10)
+
+
+def test_fetch_refusals_and_cancel(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    s3_service.client().put_object(Bucket=bucket.name, Key="a.jpg", Body=b"x" * 200_000)
+    for status, code, said in [(403, Code.INPUT_FORBIDDEN, "AccessDenied"), (0, Code.INPUT_UNREACHABLE, "does not answer in time")]:
+        with faulty_proxy(s3_service.endpoint_url, lambda *_, status=status: status) as (address, _):
+            source = quick(bucket, endpoint_url=address, read_timeout=0.5)
+            failed = refused(lambda source=source: fetch_s3(f"s3://{bucket.name}/a.jpg", source, 10))
+        assert failed.code is code and said in failed.sentence
+    calls = []
+
+    def check() -> None:
+        calls.append(1)
+        if len(calls) > 2:
+            raise JobError(Code.CANCELLED, "The job was cancelled.")
+
+    with pytest.raises(JobError, match="CANCELLED"):
+        fetch_s3(f"s3://{bucket.name}/a.jpg", bucket, 10**6, check=check)
+
+
+def test_the_result_stored_is_the_result_given(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    urls = s3_urls(["illustration.svg"], bucket, "j")
+    result = json.dumps({"svg_url": urls["illustration.svg"]}).encode()
+    stored = deliver_s3([FILES[1], Artifact.of("result.json", result)], bucket, "j")
+    with urllib.request.urlopen(stored["result.json"]) as answer:
+        svg_url = json.load(answer)["svg_url"]
+    with urllib.request.urlopen(svg_url) as answer:
+        assert answer.read() == SVG
