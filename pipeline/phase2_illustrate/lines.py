@@ -1,0 +1,112 @@
+"""Panel lines: gaps of doors and bonnet, and creases, as one-pixel-wide strokes where no area's boundary runs already.
+
+A gap is darker than the surface on both of its sides, a crease parts two lightnesses. Both are measured on the lightness averaged
+along twelve directions (in the spirit of coherent line drawing: Kang, Lee, Chui, 2007), thinned across the best direction, followed
+with hysteresis, and kept where they are long and do not form a texture. What is kept is joined over small gaps and smoothed.
+"""
+
+import cc3d
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.color import srgb_to_lab
+from pipeline.phase2_illustrate.strokes import drawn, joined, smoothed, thin, traced
+from pipeline.values import Gray, Mask, Rgb
+
+Float = NDArray[np.float32]
+
+DIRECTIONS = 12
+WEAK, SURE = 1.6, 4.0  # contrast in L* at which a line may go on, and at which it begins
+CREASE = 0.5  # weight of a step against a gap of equal contrast
+SHORTEST = 32.0  # pixels at a side of 1024, as all lengths here
+CLEARANCE = 3.5  # nearest that a line comes to an area's boundary
+CROWDED = 0.085  # share of line pixels in a window from which lines are a texture
+
+
+def _shifted(picture: Float, dx: float, dy: float) -> Float:
+    """The picture's values at (x + dx, y + dy)."""
+    matrix = np.array([[1, 0, dx], [0, 1, dy]], np.float32)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    moved = cv2.warpAffine(picture, matrix, picture.shape[::-1], flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.float32)
+
+
+def _along(direction: float, length: float, width: float) -> Float:
+    """A Gaussian, long in `direction` (radians) and narrow across it; sums to one."""
+    reach = int(np.ceil(2 * length))
+    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1].astype(np.float32)
+    u, v = x * np.cos(direction) + y * np.sin(direction), -x * np.sin(direction) + y * np.cos(direction)
+    kernel = np.exp(-((u / length) ** 2) / 2 - ((v / width) ** 2) / 2)
+    return np.asarray(kernel / kernel.sum(), np.float32)
+
+
+def line_strength(light: Float, unit: float) -> tuple[Float, NDArray[np.int8]]:
+    """Contrast of the best line through every pixel, in L*, and its direction's index (times π / DIRECTIONS); `light` (H, W) L*."""
+    best, which = np.full(light.shape, -1, np.float32), np.zeros(light.shape, np.int8)
+    for k in range(DIRECTIONS):
+        angle = np.pi * k / DIRECTIONS
+        along = np.asarray(cv2.filter2D(light, -1, _along(angle, 4 * unit, 0.8 * unit), borderType=cv2.BORDER_REPLICATE), np.float32)
+        reach = 3.5 * unit
+        one = _shifted(along, -np.sin(angle) * reach, np.cos(angle) * reach)
+        other = _shifted(along, np.sin(angle) * reach, -np.cos(angle) * reach)
+        strength = np.maximum(np.minimum(one, other) - along, CREASE * np.abs(one - other))
+        better = strength > best
+        best[better], which[better] = strength[better], k
+    return best, which
+
+
+def thinned(strength: Float, direction: NDArray[np.int8]) -> Mask:
+    """Pixels that are the strongest across their line's direction (non-maximum suppression)."""
+    keep = np.zeros(strength.shape, bool)
+    for k in range(DIRECTIONS):
+        angle = np.pi * k / DIRECTIONS
+        dx, dy = -np.sin(angle), np.cos(angle)
+        keep |= (direction == k) & (strength >= _shifted(strength, dx, dy)) & (strength > _shifted(strength, -dx, -dy))
+    return keep
+
+
+def hysteresis(strength: Float, weak: float, sure: float) -> Mask:
+    """Pixels above `weak` that hang together with one above `sure` (Canny, 1986)."""
+    component = cc3d.connected_components(strength > weak, connectivity=8, out_dtype=np.uint32)
+    begun = np.bincount(component.ravel(), weights=(strength > sure).ravel()) > 0
+    begun[0] = False
+    return np.asarray(begun[component])
+
+
+def boundary_of(labels: NDArray[np.uint8]) -> Mask:
+    """Pixels whose left or upper neighbour has another label."""
+    edge = np.zeros(labels.shape, bool)
+    edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
+    edge[1:] |= labels[1:] != labels[:-1]
+    return edge
+
+
+def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask, Gray]:
+    """The vehicle's panel lines as a mask of one-pixel-wide strokes, and the strength of lines everywhere inside (8 per L*).
+
+    `rgb` (S, S, 3) uint8 sRGB photograph or drawing; `inside` (S, S) the vehicle; `labels` (S, S) its graded areas, whose boundaries
+    are lines already.
+    """
+    unit = len(rgb) / 1024
+    if not inside.any():
+        return np.zeros(inside.shape, bool), np.zeros(inside.shape, np.uint8)
+    ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    window = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
+    light = srgb_to_lab(np.ascontiguousarray(rgb[window]))[..., 0].astype(np.float32)
+    strength, direction = line_strength(light, unit)
+    rim = cv2.copyMakeBorder(inside[window].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    within = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] > 5 * unit
+    strength = np.where(within, np.maximum(strength, 0), 0).astype(np.float32)
+    crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
+    ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), WEAK, SURE))
+    side = 2 * round(15 * unit) + 1
+    crowded = cv2.blur(found.astype(np.float32), (side, side)) > CROWDED / unit
+    clear = cv2.distanceTransform((~boundary_of(labels[window])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit
+    paths = joined(traced(found & ~crowded & clear), gap=12 * unit, turn=35)
+    ink = np.zeros(inside.shape, bool)
+    ink[window] = drawn([smoothed(p, 4 * unit) for p in paths], strength.shape, SHORTEST * unit) & clear
+    edges = np.zeros(inside.shape, np.uint8)
+    edges[window] = np.clip(strength * 8, 0, 255).astype(np.uint8)
+    return ink, edges
