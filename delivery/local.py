@@ -78,10 +78,13 @@ def _place(artifacts: list[Artifact], folder: Path, temporary: Path, undo: _Undo
     """Write all, then rename all; undone by itself when anything raises."""
     for artifact in artifacts:
         check()
-        (temporary / artifact.name).write_bytes(artifact.data)
+        if artifact.make is None:
+            (temporary / artifact.name).write_bytes(artifact.data)
     try:
         for artifact in artifacts:
             check()
+            if artifact.make is not None:
+                (temporary / artifact.name).write_bytes(artifact.make())
             target, before = folder / artifact.name, temporary / f"{artifact.name}.before"
             existed = target.is_symlink() or target.exists()
             if existed:

@@ -129,8 +129,8 @@ def _too_large(max_bytes: int) -> JobError:
 
 
 def _client(bucket: Bucket) -> Any:
-    import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - see the module's docstring
-    from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
+    import boto3  # noqa: PLC0415 - see the module's docstring
+    from botocore.config import Config  # noqa: PLC0415
 
     path_style = bucket.path_style if bucket.path_style is not None else bucket.endpoint_url is not None
     config = Config(
@@ -180,7 +180,7 @@ def _each(pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: S
 
 def _before(client: Any, bucket: Bucket, key: str) -> _Before:
     """Read what lies under `key`; a service without the right to list answers AccessDenied where there is nothing."""
-    from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # noqa: PLC0415
+    from botocore.exceptions import ClientError  # noqa: PLC0415
 
     with answered(lambda error: delivery_failed(error, bucket)):
         try:
@@ -211,7 +211,7 @@ def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -
     if known:
         touched.append(upload)
     with answered(lambda error: delivery_failed(error, bucket)):
-        client.put_object(Bucket=bucket.name, Key=upload.key, Body=artifact.data, ContentType=artifact.content_type, **condition)
+        client.put_object(Bucket=bucket.name, Key=upload.key, Body=artifact.content(), ContentType=artifact.content_type, **condition)
     if not known:
         touched.append(upload)
 

@@ -32,7 +32,7 @@ _SILENCE = {
 @contextmanager
 def answered(say: Callable[[Exception], JobError]) -> Iterator[None]:
     """Turn botocore's errors into the `JobError` that `say` makes of them; everything else passes."""
-    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # type: ignore[import-untyped]  # noqa: PLC0415
+    from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError  # noqa: PLC0415
 
     try:
         yield

@@ -111,3 +111,26 @@ def test_a_symbolic_link_is_replaced_and_restored_as_a_link(tmp_path: Path) -> N
     assert (folder / "illustration.svg").readlink() == target
     deliver_local(FILES, folder)
     assert not (folder / "illustration.svg").is_symlink() and target.read_bytes() == b"the user's"
+
+
+def test_a_late_file_is_made_when_the_others_are_in_place(tmp_path: Path) -> None:
+    seen: list[dict[str, bytes | None]] = []
+
+    def make() -> bytes:
+        seen.append({name: data for name, data in tree(tmp_path).items() if not name.startswith(".")})
+        return b"late"
+
+    deliver_local([Artifact.late("result.json", make), *FILES[1:]], tmp_path)
+    assert seen == [{a.name: a.data for a in FILES[1:]}]
+    assert tree(tmp_path)["result.json"] == b"late"
+    with pytest.raises(ValueError, match=r"only result\.json"):
+        deliver_local([Artifact.late("preview.png", make)], tmp_path)
+
+
+def test_a_late_file_that_cannot_be_made_undoes_the_others(tmp_path: Path) -> None:
+    def make() -> bytes:
+        raise JobError(Code.CANCELLED, "The job was cancelled.")
+
+    with pytest.raises(JobError, match="CANCELLED"):
+        deliver_local([Artifact.late("result.json", make), *FILES[1:]], tmp_path / "new")
+    assert tree(tmp_path) == {}

@@ -19,6 +19,8 @@ from delivery import Artifact, Bucket, deliver_s3, fetch_s3, s3_urls
 from pipeline.errors import Code, JobError
 from tests.s3_service import S3Service, free_ports
 
+pytestmark = pytest.mark.xdist_group("s3")  # one service for all of them
+
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 FILES = [
     Artifact.of("result.json", b"{}"),
@@ -141,6 +143,19 @@ def test_no_checksum_trailers_and_result_last(s3_service: S3Service) -> None:
     assert puts[-1] == f"PUT /{bucket.name}/j/result.json" and len(puts) == len(FILES)
     # a trailer would have been stored as part of the data by this proxy, which does not know the aws-chunked encoding
     assert s3_service.objects(bucket) == {f"j/{a.name}": a.data for a in FILES}
+
+
+def test_a_late_result_is_made_when_the_others_are_stored(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    seen: list[set[str]] = []
+
+    def make() -> bytes:
+        seen.append(set(s3_service.objects(bucket)))
+        return b"late"
+
+    deliver_s3([Artifact.late("result.json", make), *FILES[1:]], bucket, "j")
+    assert seen == [{f"j/{a.name}" for a in FILES[1:]}]
+    assert s3_service.objects(bucket)["j/result.json"] == b"late"
 
 
 @pytest.mark.parametrize(("status", "said"), [(500, "InternalError"), (403, "AccessDenied")])

@@ -1,0 +1,164 @@
+"""The illustration as a PDF of one page, with the SVG's own curves.
+
+Only what the project's SVG consists of is understood (paths and rectangles with inherited presentation attributes), so a
+small reader is enough and nothing that it does not know is drawn wrongly: it is refused.
+"""
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from xml.etree import ElementTree
+
+from reportlab.pdfgen.canvas import FILL_EVEN_ODD, FILL_NON_ZERO, Canvas
+from reportlab.pdfgen.pathobject import PDFPathObject
+
+_SVG = "{http://www.w3.org/2000/svg}"
+_POINTS_PER_UNIT = 0.75  # CSS: 96 units to the inch; PDF: 72 points
+_TOKEN = re.compile(r"([A-Za-z])|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
+_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "Z": 0}
+_CAPS = {"butt": 0, "round": 1, "square": 2}
+_JOINS = {"miter": 0, "round": 1, "bevel": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class _Paint:
+    """The inherited presentation attributes; colours are None (nothing painted) or #RRGGBB."""
+
+    fill: str | None = "#000000"
+    stroke: str | None = None
+    width: float = 1.0
+    cap: int = 0
+    join: int = 0
+    even_odd: bool = False
+
+    def within(self, node: ElementTree.Element) -> "_Paint":
+        """What holds inside `node`."""
+        changes: dict[str, object] = {}
+        for name in ("fill", "stroke"):
+            value = node.get(name)
+            if value is not None:
+                changes[name] = None if value == "none" else value
+        if node.get("stroke-width"):
+            changes["width"] = float(node.get("stroke-width", ""))
+        if node.get("stroke-linecap"):
+            changes["cap"] = _CAPS[node.get("stroke-linecap", "")]
+        if node.get("stroke-linejoin"):
+            changes["join"] = _JOINS[node.get("stroke-linejoin", "")]
+        if node.get("fill-rule"):
+            changes["even_odd"] = node.get("fill-rule") == "evenodd"
+        return replace(self, **changes)  # type: ignore[arg-type]
+
+
+def pdf_from_svg(svg: bytes) -> bytes:
+    """The project's SVG (see the contract of `phase4_vectorize.svg`) as a PDF with vector paths and a transparent page.
+
+    The page is the viewBox at 0.75 points a unit. Stroke widths are in units: PDF has nothing like `non-scaling-stroke`.
+    The same SVG gives the same bytes. `ValueError` for elements, path commands or colours that the project's SVG never has.
+    """
+    root = ElementTree.fromstring(svg)
+    x, y, width, height = (float(number) for number in root.get("viewBox", "").split())
+    buffer = io.BytesIO()
+    page = (width * _POINTS_PER_UNIT, height * _POINTS_PER_UNIT)
+    canvas = Canvas(buffer, pagesize=page, pageCompression=1, invariant=1)
+    canvas.setTitle("Vehicle illustration")
+    # SVG's y points down, PDF's up
+    canvas.translate(0, page[1])
+    canvas.scale(_POINTS_PER_UNIT, -_POINTS_PER_UNIT)
+    canvas.translate(-x, -y)
+    _draw_all(canvas, root, _Paint())
+    canvas.showPage()
+    canvas.save()
+    return buffer.getvalue()
+
+
+def _draw_all(canvas: Canvas, node: ElementTree.Element, inherited: _Paint) -> None:
+    """Draw `node` and what it holds, in the document's order."""
+    name = node.tag.removeprefix(_SVG)
+    if name in {"metadata", "title", "desc"}:
+        return
+    for unknown in ("transform", "style", "class", "opacity"):
+        if node.get(unknown) is not None:
+            raise ValueError(f"not in the project's SVG: attribute {unknown} on <{name}>")
+    paint = inherited.within(node)
+    if name == "path":
+        _paint(canvas, _path(canvas, node.get("d", "")), paint)
+    elif name == "rect":
+        path = canvas.beginPath()
+        path.rect(*(float(node.get(side, "0")) for side in ("x", "y", "width", "height")))
+        _paint(canvas, path, paint)
+    elif name not in {"svg", "g"}:
+        raise ValueError(f"not in the project's SVG: <{name}>")
+    for child in node:
+        _draw_all(canvas, child, paint)
+
+
+def _paint(canvas: Canvas, path: PDFPathObject, paint: _Paint) -> None:
+    if paint.fill:
+        canvas.setFillColorRGB(*_rgb(paint.fill))
+    if paint.stroke:
+        canvas.setStrokeColorRGB(*_rgb(paint.stroke))
+        canvas.setLineWidth(paint.width)
+        canvas.setLineCap(paint.cap)
+        canvas.setLineJoin(paint.join)
+    if paint.fill or paint.stroke:
+        rule = FILL_EVEN_ODD if paint.even_odd else FILL_NON_ZERO
+        canvas.drawPath(path, stroke=int(paint.stroke is not None), fill=int(paint.fill is not None), fillMode=rule)
+
+
+def _rgb(color: str) -> tuple[float, float, float]:
+    if not re.fullmatch("#[0-9A-Fa-f]{6}", color):
+        raise ValueError(f"not in the project's SVG: the colour {color[:40]}")
+    red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return red, green, blue
+
+
+def _commands(d: str) -> Iterator[tuple[str, list[float]]]:
+    """Path data as (letter, its numbers), one command at a time; a repeated command's letter may be left out (SVG 1.1, 8.3)."""
+    if _TOKEN.sub("", d).strip(" \t\r\n,"):
+        raise ValueError("path data holds something other than commands and numbers")
+    letter = ""
+    numbers: list[float] = []
+    for command, number in _TOKEN.findall(d):
+        if command:
+            if numbers:
+                raise ValueError(f"path command {letter} lacks a number")
+            letter = command
+            if letter.upper() not in _ARGUMENTS:
+                raise ValueError(f"not in the project's SVG: path command {letter}")
+        else:
+            numbers.append(float(number))
+        if letter and len(numbers) == _ARGUMENTS[letter.upper()] and (numbers or command in {"Z", "z"}):
+            yield letter, numbers
+            numbers = []
+            # further pairs after a moveto are linetos
+            letter = {"M": "L", "m": "l"}.get(letter, letter)
+    if numbers:
+        raise ValueError(f"path command {letter} lacks a number")
+
+
+def _path(canvas: Canvas, d: str) -> PDFPathObject:
+    """SVG path data as a PDF path."""
+    path = canvas.beginPath()
+    here, start = (0.0, 0.0), (0.0, 0.0)
+    for letter, numbers in _commands(d):
+        origin = here if letter.islower() else (0.0, 0.0)
+        kind = letter.upper()
+        if kind == "Z":
+            path.close()
+            here = start
+            continue
+        if kind in {"H", "V"}:
+            here = (origin[0] + numbers[0], here[1]) if kind == "H" else (here[0], origin[1] + numbers[0])
+            path.lineTo(*here)
+            continue
+        points = [value + origin[i % 2] for i, value in enumerate(numbers)]
+        here = (points[-2], points[-1])
+        if kind == "M":
+            start = here
+            path.moveTo(*points)
+        elif kind == "L":
+            path.lineTo(*points)
+        else:
+            path.curveTo(*points)
+    return path
