@@ -11,7 +11,7 @@ from pipeline import __version__
 from pipeline.encode import label_png, png
 from pipeline.errors import Code, JobError
 from pipeline.job import GENERATION, Job
-from pipeline.phase1_sanitize.sanitize import sanitize
+from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.phase2_illustrate.illustrate import illustrate
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
 from pipeline.phase4_vectorize.svg import Stroke
@@ -30,6 +30,7 @@ TRACERS: dict[str, Tracer] = {"vtracer": trace_with_vtracer}
 class Finished:
     """Everything the phases made for one photo; `timings` in milliseconds by phase."""
 
+    photo: Rgb  # (S, S, 3) the photo in its square, before anything was removed
     plate: CleanPlate
     illustration: Illustration
     labels: LabelImage
@@ -92,7 +93,8 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
         raise JobError(Code.NO_VEHICLE, "No vehicle was found; send vehicle_box or a matte.")
     if vehicle.confidence is not None and vehicle.confidence < settings.phase2.matte_uncertain_below:
         warnings.append("MATTE_UNCERTAIN: The vehicle's outline is in doubt; vehicle_box or a matte would help.")
-    plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, progress)
+    cleaning = SanitizeSettings(**settings.phase1.model_dump(exclude={"side"}))
+    plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, cleaning, progress)
     marks.append(time.perf_counter())
 
     illustration = illustrate(plate, palette, settings.phase2.side, keep, steps, progress)
@@ -117,7 +119,7 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
 
     phases = ("sanitize", "illustrate", "enforce", "vectorize")
     timings = {phase: round(1000 * (b - a)) for phase, a, b in zip(phases, marks, marks[1:], strict=False)}
-    return Finished(plate, illustration, labels, drawing, timings, (*warnings, *plate.warnings, *illustration.warnings))
+    return Finished(rgb, plate, illustration, labels, drawing, timings, (*warnings, *plate.warnings, *illustration.warnings))
 
 
 def vehicle_box(finished: Finished) -> list[float]:

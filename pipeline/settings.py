@@ -38,6 +38,12 @@ class Phase1(_Section):
     """Sanitize."""
 
     side: int = Field(ge=1024, le=4096)
+    score_threshold: float = Field(ge=0, le=1)
+    box_size_cap: float = Field(gt=0, le=1)
+    on_vehicle: float = Field(ge=0, le=1)
+    matte_tolerance: float = Field(ge=0, le=0.1)
+    dilation: float = Field(ge=0, le=0.02)
+    same_thing: float = Field(gt=0, le=1)
 
 
 class Sdxl(_Section):

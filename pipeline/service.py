@@ -1,0 +1,247 @@
+"""One job from its input to its answer, the same for every door: fetch, run the phases, deliver, tell."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import structlog
+
+from delivery import (
+    RESULT_NAME,
+    Artifact,
+    Bucket,
+    bucket_from_s3_config,
+    configured_bucket,
+    deliver_inline,
+    deliver_local,
+    deliver_s3,
+    fetch_s3,
+    local_urls,
+    s3_urls,
+    safe_prefix,
+)
+from pipeline import __version__, engines
+from pipeline.encode import png
+from pipeline.errors import Code, JobError
+from pipeline.fetch import check_endpoint, fetch
+from pipeline.job import Draw, FrameSpec, Job, Quality, Removed, Result, Timings, Versions, read
+from pipeline.pdf import pdf_from_svg
+from pipeline.photo import Limits, decode, decode_base64, decode_matte
+from pipeline.progress import Progress
+from pipeline.report import report_html
+from pipeline.run import Finished, check_generation, intermediates, run, vehicle_box
+from pipeline.settings import Environment, Settings
+from pipeline.steps import Steps
+from pipeline.values import Gray, Photo
+
+log = structlog.get_logger()
+
+#: Side of the photo in the report, where it is looked at beside the drawing, not measured.
+_REPORT_PHOTO = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """What a process needs for every job, built once at start-up."""
+
+    environment: Environment
+    settings: Settings
+    steps: Steps
+    bucket: Bucket | None
+
+    @property
+    def limits(self) -> Limits:
+        """What one picture may cost."""
+        given = self.settings.input
+        return Limits(int(self.environment.max_input_mb * 1e6), given.max_pixels, given.max_side, given.decode_seconds)
+
+
+def start(environment: Environment, settings: Settings) -> Worker:
+    """Build the engine and read the bucket's configuration. Raises `MODELS_MISSING`, `DELIVERY_FAILED` (half a bucket)."""
+    secret = environment.bucket_secret_access_key
+    bucket = configured_bucket(
+        endpoint_url=environment.bucket_endpoint_url,
+        access_key=environment.bucket_access_key_id,
+        secret_key=secret.get_secret_value() if secret else None,
+        name=environment.bucket_name,
+        region=environment.bucket_region,
+        prefix=environment.bucket_prefix,
+        url_expiry_seconds=environment.url_expiry_seconds,
+        public_base_url=environment.public_base_url,
+    )
+    return Worker(environment, settings, engines.build(environment), bucket)
+
+
+def explain(error: Exception) -> JobError:
+    """The error a caller may see. What is not a `JobError` is a bug: its traceback is logged under the id that the caller gets."""
+    if isinstance(error, JobError):
+        return error
+    number = uuid.uuid4().hex[:12]
+    log.error("internal_error", error_id=number, exc_info=error)
+    return JobError(Code.INTERNAL, f"Something went wrong inside the worker; its log holds the details under {number}.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """Where a job's files go: their URLs, known beforehand, and how to put them there; both None for inline."""
+
+    urls: Callable[[list[str]], dict[str, str]] | None = None
+    put: Callable[[list[Artifact]], object] | None = None
+
+
+def _destination(job: Job, worker: Worker, bucket: Bucket | None, job_id: str, folder: Path | None, progress: Progress) -> _Destination:
+    """Decided and checked before any work is done."""
+    inside = worker.environment.in_runpod
+    where = job.delivery
+    if where == "auto":
+        where = "local" if folder else "s3" if bucket else "inline" if inside else "local"
+    prefix = safe_prefix(job.output_prefix or job_id)
+    if where == "inline":
+        return _Destination()
+    if where == "s3":
+        if bucket is None:
+            raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME or send s3Config.")
+        target = {"bucket": bucket, "key_prefix": prefix}
+        return _Destination(partial(s3_urls, **target), partial(deliver_s3, **target, check=progress.check))
+    if inside:
+        raise JobError(Code.INVALID_INPUT, "delivery is local, which nobody can fetch from inside RunPod; use s3 or inline.")
+    place = folder or worker.environment.output_dir / prefix
+    return _Destination(partial(local_urls, folder=place), partial(deliver_local, folder=place, check=progress.check))
+
+
+def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[Mapping[str, str]], Result]) -> dict[str, object]:
+    """Deliver the files and, but inline, the result beside them; the answer is that same result."""
+    if destination.urls is None or destination.put is None:
+        return tell(deliver_inline(files)).public()
+    urls = destination.urls([file.name for file in files])
+    told: list[dict[str, object]] = []
+
+    def last() -> bytes:  # called when all other files are in place, so that it can tell how long they took
+        told.append(tell(urls).public())
+        return json.dumps(told[-1], indent=2).encode()
+
+    destination.put([*files, Artifact.late(RESULT_NAME, last)])
+    return told[-1]
+
+
+def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | None, progress: Progress) -> bytes:
+    if text is not None:
+        return decode_base64(text, worker.limits)
+    if url is None:
+        raise ValueError("a picture has neither URL nor base64")
+    if url.startswith("s3://"):
+        return fetch_s3(url, bucket, worker.limits.bytes, check=progress.check)
+    seconds = worker.settings.input.fetch_seconds
+    return fetch(url, max_bytes=worker.limits.bytes, allow_private=worker.environment.allow_private_urls, timeout=seconds)
+
+
+def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress) -> tuple[Photo, Gray | None]:
+    progress.step("fetch", "photo", 0.0)
+    photo = decode(_bytes(job.image_url, job.image_base64, worker, bucket, progress), worker.limits)
+    if job.matte_url is None and job.matte_base64 is None:
+        return photo, None
+    progress.step("fetch", "matte", 0.03)
+    return photo, decode_matte(_bytes(job.matte_url, job.matte_base64, worker, bucket, progress), photo, worker.limits)
+
+
+def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: int) -> Result:
+    """The result before delivery: no URLs, no time of delivery yet."""
+    frame, drawing, matte = finished.labels.frame, finished.drawing, finished.plate.matte
+    return Result(
+        job_id=job_id,
+        engine="classical" if steps.name == "classical" else "neural",
+        processing_time_ms=fetch_ms + sum(finished.timings.values()),
+        timings_ms=Timings(fetch=fetch_ms, deliver=0, **finished.timings),
+        peak_vram_mb=0,
+        seed=job.seed,
+        palette=list(job.palette.colors),
+        frame=FrameSpec(width=frame.size, height=frame.size, scale=frame.scale, x0=frame.x0, y0=frame.y0),
+        vehicle_box=vehicle_box(finished),
+        removed=[
+            Removed(label=f.label, score=round(float(f.score), 3), box=list(finished.plate.frame.to_fractions(f.box)))
+            for f in finished.plate.removed
+        ],
+        draw=Draw(seed=job.seed, steps=None, depth_weight=None, canny_weight=None),
+        quality=Quality(
+            iou=finished.illustration.iou,
+            matte_confidence=None if matte.confidence is None else round(float(matte.confidence), 3),
+            attempts=finished.illustration.attempts,
+            colors_used=drawing.colors_used,
+            off_palette_colors=drawing.off_palette_colors,
+            regions=finished.labels.regions,
+            curves=drawing.curves,
+            svg_bytes=len(drawing.svg),
+            removed_fraction=round(float((finished.plate.removed_mask & matte.inside).sum() / matte.inside.sum()), 5),
+            detail_changed_fraction=round(float(finished.labels.changed), 5),
+        ),
+        warnings=list(finished.warnings),
+        versions=Versions(worker=__version__, models=dict(steps.models)),
+    )
+
+
+def _artifacts(finished: Finished, job: Job, result: Result) -> list[Artifact]:
+    """Exactly the files that `outputs` names."""
+    pictures = intermediates(finished, job) if {"intermediates", "report"} & set(job.outputs) else {}
+    made: list[Artifact] = []
+    if "svg" in job.outputs:
+        made.append(Artifact.of("illustration.svg", finished.drawing.svg))
+    if "png" in job.outputs:
+        made.append(Artifact.of("preview.png", finished.drawing.png))
+    if "pdf" in job.outputs:
+        made.append(Artifact.of("illustration.pdf", pdf_from_svg(finished.drawing.svg)))
+    if "report" in job.outputs:
+        page = report_html(
+            photo_png=png(cv2.resize(finished.photo, (_REPORT_PHOTO, _REPORT_PHOTO), interpolation=cv2.INTER_AREA)),
+            svg=finished.drawing.svg,
+            preview_png=finished.drawing.png,
+            intermediates=pictures,
+            result=result.public(),
+        )
+        made.append(Artifact.of("report.html", page))
+    if "intermediates" in job.outputs:
+        made += [Artifact.of(f"{name}.png", data) for name, data in pictures.items()]
+    return made
+
+
+_URLS = {"illustration.svg": "svg_url", "preview.png": "png_url", "report.html": "report_url", "illustration.pdf": "pdf_url"}
+
+
+def perform(
+    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object = None, folder: Path | None = None
+) -> dict[str, object]:
+    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files.
+
+    Raises JobError; any other exception is a bug, see `explain`. A failed job leaves no file anywhere.
+    """
+    began = time.perf_counter()
+    job = read(raw)
+    check_generation(job, worker.steps)
+    bucket = worker.bucket
+    if s3_config is not None:
+        check = partial(check_endpoint, allow_private=worker.environment.allow_private_urls)
+        bucket = bucket_from_s3_config(s3_config, check_endpoint=check, prefix=worker.environment.bucket_prefix)
+    destination = _destination(job, worker, bucket, job_id, folder, progress)
+    photo, matte = _intake(job, worker, bucket, progress)
+    fetched = round(1000 * (time.perf_counter() - began))
+
+    finished = run(photo, matte, job, worker.steps, worker.settings, progress)
+    result = _result(finished, job, job_id, worker.steps, fetched)
+    progress.step("deliver", "files", 0.96)
+    packing = time.perf_counter()
+
+    def tell(urls: Mapping[str, str]) -> Result:
+        named = {key: urls[name] for name, key in _URLS.items() if name in urls}
+        shown = {name.removesuffix(".png"): url for name, url in urls.items() if name not in _URLS}
+        now = time.perf_counter()
+        timings = result.timings_ms.model_copy(update={"deliver": round(1000 * (now - packing))})
+        changes = {**named, "timings_ms": timings, "processing_time_ms": round(1000 * (now - began))}
+        return result.model_copy(update=changes | ({"intermediates": shown} if "intermediates" in job.outputs else {}))
+
+    answer = _deliver(_artifacts(finished, job, result), destination, tell)
+    log.info("job_done", milliseconds=answer["processing_time_ms"], warnings=len(result.warnings))
+    return answer

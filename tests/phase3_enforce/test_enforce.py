@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+
+from pipeline.palette import parse
+from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
+from pipeline.phase3_enforce.upscale_classical import upscale_flat, upscale_labels, upscale_mask
+from pipeline.progress import Progress
+from pipeline.values import Frame, Illustration, Matte
+
+PALETTE = parse("FFFFFF,000000,FF0000,0000FF")
+
+
+def disc(side, radius, centre=None):
+    y, x = np.mgrid[:side, :side] + 0.5
+    cy, cx = centre or (side / 2, side / 2)
+    return (x - cx) ** 2 + (y - cy) ** 2 < radius**2
+
+
+def illustration(side=128, speck=3):
+    """A white car on white with a red door, a handle and a blue background speck."""
+    inside = disc(side, side * 0.4)
+    rgb = np.full((side, side, 3), 255, np.uint8)
+    rgb[disc(side, side * 0.2)] = PALETTE.rgb[2]
+    rgb[side // 2 : side // 2 + speck, side // 2 : side // 2 + speck] = PALETTE.rgb[1]
+    rgb[2:6, 2:6] = PALETTE.rgb[3]
+    matte = Matte((inside * 255).astype(np.uint8), None)
+    return Illustration(rgb, Frame.fit(100, 80, side), matte, np.zeros((side, side), bool), None, None, None, 1)
+
+
+def run(drawn, side=512, keep=False, **settings):
+    return enforce(drawn, PALETTE, side, keep, upscale_flat, EnforceSettings(**settings), Progress())
+
+
+def test_upscaled_boundaries_are_smooth_and_in_place():
+    small = disc(128, 50)
+    grown = upscale_mask(small, 512)
+    truth = disc(512, 200)
+    assert np.count_nonzero(grown ^ truth) / np.count_nonzero(truth) < 0.01
+
+
+@pytest.mark.parametrize("side", [128, 200, 333, 512])
+def test_upscaling_makes_no_new_colour(side):
+    labels = np.random.default_rng(0).integers(0, 5, (128, 128)).astype(np.uint8)
+    assert set(np.unique(upscale_labels(labels, side))) <= set(range(5))
+
+
+def test_a_flat_picture_of_too_many_colours_is_refused():
+    rgb = np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(10, 30, 3)
+    rgb[..., 1] = (np.arange(300) // 2).reshape(10, 30)
+    with pytest.raises(ValueError, match="256 colours"):
+        upscale_flat(rgb, 40)
+
+
+def test_removed_background_is_nothing_and_a_white_car_keeps_its_outline():
+    image = run(illustration())
+    assert (image.labels[~image.inside] == len(PALETTE)).all()
+    assert (image.labels[image.inside] < len(PALETTE)).all()
+    assert image.labels[256, 120] == 0  # white paint near the outline is drawn, though the background is white too
+
+
+def test_kept_background_ends_at_the_photo():
+    image = run(illustration(), keep=True)
+    x0, y0, x1, y1 = (round(v) for v in image.frame.content)
+    assert (image.labels[:y0] == len(PALETTE)).all()
+    assert (image.labels[y1:] == len(PALETTE)).all()
+    assert (image.labels[y0:y1, x0:x1] < len(PALETTE)).all()
+
+
+def test_a_handle_survives_where_the_budget_is_spent():
+    kept = run(illustration(speck=20), detail=0.05, budget=0.03)
+    assert (kept.labels == 1).any()
+    gone = run(illustration(speck=20), detail=0.05, budget=1.0)
+    assert not (gone.labels == 1).any()
+    assert 0 < gone.changed < 0.2
+
+
+def test_changed_is_the_exact_share_of_the_vehicles_pixels():
+    before, after = run(illustration(), detail=0.0), run(illustration(), detail=0.01)
+    share = np.count_nonzero((before.labels != after.labels) & before.inside) / np.count_nonzero(before.inside)
+    assert after.changed == pytest.approx(share)
+    assert before.changed == 0
+
+
+def test_background_specks_do_not_spend_the_vehicles_budget():
+    image = run(illustration(), keep=True, detail=0.01, budget=0.03)
+    assert not (image.labels == 3).any()
+    assert image.changed <= 0.03
