@@ -1,0 +1,126 @@
+"""From a line of characters to the plate that carries it: the light rectangle around dark characters."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.phase1_sanitize import quads
+from pipeline.phase1_sanitize.quads import Quad
+from pipeline.values import Mask, Rgb
+
+#: Height of the characters' box in the upright patch that is searched, pixels.
+TEXT_HEIGHT = 40
+#: How far around the characters' box the plate may reach: its left and right, its top and bottom, in box heights.
+REACH_ACROSS = 2.2
+#: Least difference of lightness (CIELAB L*, 0..100) between the plate and its characters.
+LEAST_CONTRAST = 18.0
+#: Colour distances (CIE76) up to which a pixel counts as plate. Plates are lit unevenly, but may be as silver as the
+#: bumper behind a thin dark rim: all are tried, the one that gives the best rectangle wins.
+SAME_COLOR = (8.0, 11.0, 14.0, 17.0, 20.0, 24.0, 28.0, 32.0)
+#: A plate's width by its height, from a motorcycle's two lines to a long European one seen from the front.
+ASPECTS = (1.2, 7.0)
+#: A plate's height and width by those of the box of its characters.
+HEIGHTS = (1.0, 3.4)
+WIDTHS = (0.85, 2.3)
+#: Share of its four-sided outline that a plate fills.
+LEAST_FILL = 0.86
+
+
+def grow_plate(rgb: Rgb, text: Quad) -> tuple[Quad, float] | None:
+    """The corners of the plate around a line of characters and the share of them that it fills, or None.
+
+    `rgb` (H, W, 3) sRGB, `text` the characters' box in pixels. A plate is a four-sided area of one light
+    colour, darker outside, of which the characters take the better part.
+    """
+    width, height = quads.size(text)
+    if width < 1.2 * height or height < 4:
+        return None
+    along, across = 0.65 * width + height, REACH_ACROSS * height
+    scale = TEXT_HEIGHT / height
+    patch, homography = quads.rectify(
+        rgb, quads.padded(text, along, across), round((width + 2 * along) * scale), round((height + 2 * across) * scale)
+    )
+    core = np.zeros(patch.shape[:2], bool)
+    x, y = round(along * scale), round(across * scale)
+    core[y + 2 : -y - 2, x + 2 : -x - 2] = True
+    outlines = [outline for region in _light_regions(patch, core) if (outline := _four_sided(region, core)) is not None]
+    if not outlines:
+        return None
+    corners, fill = max(outlines, key=lambda outline: (round(20 * outline[1]), quads.area(outline[0])))
+    return quads.back(_to_the_frame(patch, corners), homography), fill
+
+
+def _to_the_frame(patch: Rgb, corners: Quad) -> Quad:
+    """The corners with each side moved outwards over small print and screws (at most a fifth of the height), up to the frame."""
+    width, height = (round(v) for v in quads.size(corners))
+    room = height // 5
+    plate, homography = quads.rectify(patch, quads.padded(corners, room, room), width + 2 * room, height + 2 * room)
+    lab = cv2.cvtColor(plate.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    inner = lab[room:-room, room:-room].reshape(-1, 3)
+    color = np.median(inner[inner[:, 0] >= np.median(inner[:, 0])], 0)
+    same = np.linalg.norm(lab - color, axis=2) < 18
+    rows, columns = same[:, room:-room].mean(1) >= 0.6, same[room:-room].mean(0) >= 0.6
+    top, bottom, left, right = (_run(line, room) for line in (rows[::-1], rows, columns[::-1], columns))
+    x0, x1, y0, y1 = room - left, room + width + right, room - top, room + height + bottom
+    return quads.back(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32), homography)
+
+
+def _run(line: Mask, room: int) -> int:
+    """How many of the last `room` entries are true before the first that is not."""
+    tail = line[-room:]
+    return int(tail.size if tail.all() else np.argmin(tail))
+
+
+def _light_regions(patch: Rgb, core: Mask) -> Iterator[Mask]:
+    """The connected areas that have the colour of the lighter pixels in `core`, characters included; none if they do not differ."""
+    lab = cv2.cvtColor(cv2.GaussianBlur(patch, (0, 0), 1.0).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    inside = lab[core]
+    cut, _ = cv2.threshold((inside[:, :1] * 2.55).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    light = inside[:, 0] * 2.55 > cut
+    if light.sum() < 20 or (~light).sum() < 20:
+        return
+    color = np.median(inside[light], 0)
+    if color[0] - np.median(inside[~light, 0]) < LEAST_CONTRAST:
+        return
+    distance = np.linalg.norm(lab - color, axis=2)
+    for limit in SAME_COLOR:
+        yield _connected(distance < limit, core)
+
+
+def _connected(same: Mask, core: Mask) -> Mask:
+    """The parts of `same` that reach into `core`, joined across the characters."""
+    opened = cv2.morphologyEx(same.astype(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    _, parts = cv2.connectedComponents(opened, connectivity=4)
+    touched, counts = np.unique(parts[core & (parts > 0)], return_counts=True)
+    region = np.isin(parts, touched[counts >= 0.003 * core.sum()])
+    closing = cv2.getStructuringElement(cv2.MORPH_RECT, (TEXT_HEIGHT // 2 * 2 + 1, TEXT_HEIGHT // 2 + 1))
+    bordered = np.pad(region.astype(np.uint8), TEXT_HEIGHT)
+    closed = cv2.morphologyEx(bordered, cv2.MORPH_CLOSE, closing)[TEXT_HEIGHT:-TEXT_HEIGHT, TEXT_HEIGHT:-TEXT_HEIGHT]
+    return closed.astype(bool)
+
+
+def _four_sided(region: Mask, core: Mask) -> tuple[NDArray[np.float32], float] | None:
+    """The region's four corners and how much of them it fills, if it has a plate's shape around `core`."""
+    contours, _ = cv2.findContours(region.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    largest = max(contours, key=cv2.contourArea)
+    x, y, w, h = cv2.boundingRect(largest)
+    rows, columns = region.shape
+    if x <= 1 or y <= 1 or x + w >= columns - 1 or y + h >= rows - 1 or min(w, h) < 8:
+        return None
+    corners = quads.ordered(cv2.approxPolyN(largest, 4, ensure_convex=True).reshape(-1, 2).astype(np.float32))
+    if len(corners) != 4:
+        return None
+    width, height = quads.size(corners)
+    core_width, core_height = int(core.any(0).sum()), int(core.any(1).sum())
+    fits = (
+        ASPECTS[0] <= width / height <= ASPECTS[1]
+        and HEIGHTS[0] <= height / core_height <= HEIGHTS[1]
+        and WIDTHS[0] <= width / core_width <= WIDTHS[1]
+    )
+    fill = float(cv2.contourArea(largest)) / max(1.0, quads.area(corners))
+    covered = (quads.filled(corners, region.shape) & core).sum() / core.sum()
+    return (corners, min(1.0, fill)) if fits and fill >= LEAST_FILL and covered >= 0.8 else None

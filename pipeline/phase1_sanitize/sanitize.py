@@ -1,0 +1,167 @@
+"""The logic around find, mask and inpaint that every engine shares: what is removed, and only from the vehicle."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from pipeline.phase1_sanitize import quads
+from pipeline.progress import Progress
+from pipeline.steps import Steps
+from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb
+
+#: In `Steps.finds`: the engine takes any words (an open-set detector).
+ANY_LABEL = "*"
+#: Where this phase stands in the whole job, for the reports: find, mask, inpaint.
+FRACTIONS = (0.12, 0.18, 0.2)
+#: Other words for what an engine knows under one name.
+SYNONYMS = {
+    "plate": "license plate",
+    "licence plate": "license plate",
+    "number plate": "license plate",
+    "numberplate": "license plate",
+    "registration plate": "license plate",
+    "registration": "license plate",
+    "lettering": "text",
+    "letters": "text",
+    "writing": "text",
+    "words": "text",
+    "mirror": "side view mirror",
+    "side mirror": "side view mirror",
+    "wing mirror": "side view mirror",
+    "logo": "car logo",
+    "badge": "brand badge",
+    "emblem": "brand badge",
+    "decal": "sticker",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SanitizeSettings:
+    """`score_threshold`: least score of a found thing, 0..1. `box_size_cap`: its largest area as a share of the vehicle's.
+
+    `on_vehicle`: least share of its area on the vehicle, after the matte is widened by `matte_tolerance` (share of the
+    square's side). `dilation`: how far the masks are widened, share of the side (0.002 of 2048 pixels are 4).
+    `same_thing`: intersection over union from which two boxes are one thing.
+    """
+
+    score_threshold: float = 0.35
+    box_size_cap: float = 0.2
+    on_vehicle: float = 0.6
+    matte_tolerance: float = 0.01
+    dilation: float = 0.002
+    same_thing: float = 0.5
+
+
+def sanitize(
+    rgb: Rgb,
+    frame: Frame,
+    matte: Matte,
+    remove: Sequence[str],
+    steps: Steps,
+    settings: SanitizeSettings,
+    progress: Progress,
+) -> CleanPlate:
+    """Remove what `remove` names from the vehicle; only the pixels of `removed_mask` differ from `rgb` (S, S, 3).
+
+    An empty `remove` skips the phase. What the engine cannot find, and what was too large to be what it was taken
+    for, is told in `warnings`. Raises `RuntimeError` when a step breaks its contract (an empty mask for a found
+    thing, a wrong shape): that is a bug, never "nothing found"; what a step raises is passed on.
+    """
+    untouched = np.zeros(rgb.shape[:2], bool)
+    wanted, missing = split(remove, steps.finds)
+    warnings = [f"NOT_FOUND_BY_ENGINE: The {steps.name} engine cannot find: {', '.join(missing)}."] if missing else []
+    if not wanted:
+        return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
+    progress.step("sanitize", "find", FRACTIONS[0])
+    found = [f for f in steps.find(rgb, frame, wanted) if f.label in wanted and f.score >= settings.score_threshold]
+    found, too_large = capped(on_vehicle(found, matte.inside, settings), matte.inside, settings)
+    found = suppressed(found, settings.same_thing)
+    if too_large:
+        warnings.append(f"TOO_LARGE_TO_REMOVE: Ignored for being too large a part of the vehicle: {', '.join(f.label for f in too_large)}.")
+    if not found:
+        return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
+    progress.step("sanitize", "mask", FRACTIONS[1])
+    masked = untouched
+    for one in found:
+        masked = masked | checked_mask(steps.mask(rgb, one), rgb, one)
+    masked = dilated(masked, frame, settings.dilation)
+    progress.step("sanitize", "inpaint", FRACTIONS[2])
+    painted = steps.inpaint(rgb, masked)
+    if painted.shape != rgb.shape or painted.dtype != np.uint8:
+        raise RuntimeError(f"inpaint returned {painted.shape} {painted.dtype} for a picture of {rgb.shape} uint8")
+    clean = np.where(masked[..., None], painted, rgb)
+    return CleanPlate(clean, frame, matte, tuple(found), masked, tuple(warnings))
+
+
+def split(remove: Sequence[str], finds: frozenset[str]) -> tuple[list[str], list[str]]:
+    """The labels that the engine can find, under its own names, and the others as they were written; each once."""
+    wanted: list[str] = []
+    missing: list[str] = []
+    for entry in remove:
+        label = " ".join(entry.lower().split())
+        label = SYNONYMS.get(label, SYNONYMS.get(label.removesuffix("s"), label))
+        if label not in finds and label.removesuffix("s") in finds:
+            label = label.removesuffix("s")
+        known = label in finds or ANY_LABEL in finds
+        target, name = (wanted, label) if known else (missing, entry)
+        if name not in target:
+            target.append(name)
+    return wanted, missing
+
+
+def on_vehicle(found: Sequence[Found], inside: Mask, settings: SanitizeSettings) -> list[Found]:
+    """Those that lie mostly on the vehicle; the matte may be off by `matte_tolerance`."""
+    reach = _dilate(inside, round(settings.matte_tolerance * inside.shape[0]))
+    kept = []
+    for one in found:
+        area = quads.filled(one.quad, inside.shape)
+        if area.any() and (area & reach).sum() >= settings.on_vehicle * area.sum():
+            kept.append(one)
+    return kept
+
+
+def capped(found: Sequence[Found], inside: Mask, settings: SanitizeSettings) -> tuple[list[Found], list[Found]]:
+    """Those small enough to be a part of the vehicle, and those that are not: a detector may box the whole car as "text"."""
+    limit = settings.box_size_cap * float(inside.sum())
+    small = [one for one in found if quads.area(one.quad) <= limit]
+    return small, [one for one in found if quads.area(one.quad) > limit]
+
+
+def suppressed(found: Sequence[Found], same_thing: float) -> list[Found]:
+    """Each thing once: the better of two boxes of one thing stays, plates before others, and a plate takes the text on it."""
+    ranked = sorted(found, key=lambda f: (f.label != "license plate", -f.score, f.label, f.box))
+    kept: list[Found] = []
+    for one in ranked:
+        area = quads.area(one.quad)
+        common = [(other, quads.overlap(one.quad, other.quad)) for other in kept]
+        twice = any(c > same_thing * (area + quads.area(other.quad) - c) for other, c in common)
+        on_plate = one.label == "text" and any(other.label == "license plate" and c >= 0.7 * area for other, c in common)
+        if not twice and not on_plate:
+            kept.append(one)
+    return kept
+
+
+def checked_mask(mask: Mask, rgb: Rgb, found: Found) -> Mask:
+    """The mask, if it is what the step promises; otherwise `RuntimeError`."""
+    if mask.shape != rgb.shape[:2] or mask.dtype != np.bool_:
+        raise RuntimeError(f"mask of {found.label!r} is {mask.shape} {mask.dtype}, not {rgb.shape[:2]} bool")
+    if not mask.any():
+        raise RuntimeError(f"mask of {found.label!r} at {found.box} is empty")
+    return mask
+
+
+def dilated(mask: Mask, frame: Frame, fraction: float) -> Mask:
+    """The mask widened by a share of the side to take the letters' soft edges with it; never beyond the photo."""
+    side = mask.shape[0]
+    wide = _dilate(mask, max(1, round(fraction * side)))
+    x0, y0, x1, y1 = (round(v) for v in frame.at(side).content)
+    photo = np.zeros_like(wide)
+    photo[y0:y1, x0:x1] = True
+    return wide & photo
+
+
+def _dilate(mask: Mask, radius: int) -> Mask:
+    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), element), bool)
