@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.sample.fields import Array
 from pipeline.sample.look import Look
 
-Array = NDArray[np.float32]
 # The car's bounding box (half of it mirrors the other half in z), metres.
 EXTENT = ((-2.06, 2.17), (0.0, 1.45), (-0.95, 0.95))
 SHARE = 0.70  # of the picture's width that the car takes

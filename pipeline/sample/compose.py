@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample import car, decals, street
+from pipeline.sample import car, decals, houses, street
 from pipeline.sample.camera import EXTENT, Camera, aim
 from pipeline.sample.lens import defocus, expose
 from pipeline.sample.light import make_light
@@ -94,7 +94,7 @@ def _solid(cover: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def _sign(look: Look, camera: Camera, mask: NDArray[np.bool_]) -> Text | None:
     """The word on the houses where the car leaves it in sight."""
-    x0, y0, x1, y1 = street.sign_box()
+    x0, y0, x1, y1 = houses.sign_box()
     corners = np.array([[x, y + street.KERB_HEIGHT, street.HOUSES] for x in (x0, x1) for y in (y0, y1)])
     flat = camera.project(corners) / [camera.width, camera.height]
     left, right = float(flat[:, 0].min()), float(flat[:, 0].max())
@@ -117,9 +117,10 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
     if width < 160 or height < 120:
         raise ValueError(f"the sample picture needs at least 160 x 120 pixels, not {width} x {height}")
     look = choose(seed)
-    camera, light = aim(look, width, height), make_light(look)
+    row = houses.houses(look)
+    camera, light = aim(look, width, height), make_light(look, row)
     studio = car.studio(look, light, decals.draw(look), camera)
-    background, depth = street.render(look, light, camera)
+    background, depth = street.render(look, light, camera, row)
     background = defocus(background, depth, look.distance + 0.5, width / 330)
     color, cover, ids = _car_layer(studio, camera)
     picture = background * (1 - cover)[..., None] + color

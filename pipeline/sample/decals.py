@@ -8,10 +8,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.sample.body import ARCH, AXLE, WHEELS
-from pipeline.sample.fields import Sheet
+from pipeline.sample.fields import Bytes, Sheet
 from pipeline.sample.look import Look
 
-Bytes = NDArray[np.uint8]
 Points = list[tuple[float, float]]
 _SHIFT = 6
 
@@ -36,8 +35,8 @@ LAMP: Points = [
     (0.47, 0.668),
     (0.62, 0.705),
     (0.78, 0.752),
-    (0.868, 0.785),
-    (0.862, 0.73),
+    (0.85, 0.770),
+    (0.858, 0.73),
     (0.83, 0.675),
     (0.72, 0.625),
     (0.56, 0.605),
@@ -140,6 +139,8 @@ class Decals:
     front_gaps: Sheet
     chrome: Sheet
     emblem: Sheet
+    fog: Sheet
+    wipers: Sheet
     plate: Sheet
     characters: Sheet
 
@@ -262,12 +263,12 @@ def _plate(look: Look) -> tuple[Canvas, Canvas]:
 
 
 def _front_sheets(look: Look) -> dict[str, Sheet]:
-    screen, frit, grille, gaps, chrome, emblem = (_front() for _ in range(6))
+    screen, frit, grille, gaps, chrome, emblem, fog, wipers = (_front() for _ in range(8))
     screen.fill(SCREEN)
     frit.fill([(z * 1.045, y + (0.016 if y > 1.2 else -0.022)) for z, y in SCREEN])
     grille.fill(GRILLE)
     grille.fill(curve(INTAKE, closed=True, steps=6))
-    _both(grille, curve(FOG, closed=True, steps=6), 235)
+    _both(grille, curve(FOG, closed=True, steps=6))
     slats = _slats(grille)
     gaps.line(
         curve([(-0.9, 0.79), (-0.80, 0.765), (-0.62, 0.722), (-0.45, 0.69), (0.45, 0.69), (0.62, 0.722), (0.80, 0.765), (0.9, 0.79)]), 0.006
@@ -275,20 +276,16 @@ def _front_sheets(look: Look) -> dict[str, Sheet]:
     gaps.line([(-0.87, 0.56), (-0.72, 0.565), (-0.44, 0.545), (0.44, 0.545), (0.72, 0.565), (0.87, 0.56)], 0.004, 150)
     chrome.line(GRILLE, 0.014, closed=True)
     for side in (-1, 1):
-        chrome.fill(arc(side * 0.72, 0.365, 0.036, 0, 360), 230)
+        fog.fill(arc(side * 0.715, 0.37, 0.036, 0, 360), 230)
     z, y, r = EMBLEM
     emblem.fill(arc(z, y, r, 0, 360), 255)
     emblem.fill(arc(z, y, r * 0.80, 0, 360), 70)
-    for low in (-0.030, 0.002):
-        wing = [
-            (z - 0.040, y + low),
-            (z, y + low + 0.026),
-            (z + 0.040, y + low),
-            (z + 0.040, y + low + 0.014),
-            (z, y + low + 0.040),
-            (z - 0.040, y + low + 0.014),
-        ]
-        emblem.fill(wing, 235)
+    for k, high in enumerate((0.000, 0.018, 0.036)):
+        bar = z + (k - 1) * 0.026 * (1 if look.mirrored else -1)
+        emblem.fill([(bar - 0.009, y - 0.030), (bar + 0.009, y - 0.030), (bar + 0.009, y + high), (bar - 0.009, y + high - 0.012)], 235)
+    wipers.line([(-0.62, 0.985), (-0.10, 1.012)], 0.012)
+    wipers.line([(0.02, 0.982), (0.60, 1.030)], 0.012)
+    wipers.fill([(-0.09, 1.285), (0.09, 1.285), (0.08, 1.335), (-0.08, 1.335)])
     lamp, beam = _lamps()
     plate, characters = _plate(look)
     return {
@@ -299,6 +296,8 @@ def _front_sheets(look: Look) -> dict[str, Sheet]:
         "front_gaps": gaps.sheet(0.001),
         "chrome": chrome.sheet(0.001),
         "emblem": emblem.sheet(),
+        "fog": fog.sheet(0.001),
+        "wipers": wipers.sheet(0.001),
         "lamp": lamp.sheet(),
         "beam": beam.sheet(0.0015),
         "plate": plate.sheet(),

@@ -2,18 +2,17 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.sample.fields import Sheet, fractal
+from pipeline.sample.fields import Bytes, Sheet, fractal
 from pipeline.sample.look import Look
 
-Bytes = NDArray[np.uint8]
 Color = tuple[int, int, int]
 DENSITY = 64.0  # pixels a metre
 LEFT, RIGHT, TOP = -34.0, 14.0, 11.0
 _WALLS: tuple[Color, ...] = (
-    (196, 178, 148), (168, 96, 78), (214, 206, 190), (150, 158, 160), (186, 150, 104), (122, 134, 118), (206, 188, 172), (142, 84, 70), (172, 182, 190),
+    (196, 178, 148), (168, 96, 78), (214, 206, 190), (150, 158, 160), (186, 150, 104),
+    (122, 134, 118), (206, 188, 172), (142, 84, 70), (172, 182, 190),
 )  # fmt: skip
 
 
@@ -134,8 +133,10 @@ def houses(look: Look) -> Sheet:
     x, k, order = LEFT, 0, rng.permutation(len(_WALLS))
     while x < RIGHT:
         wide = float(rng.uniform(5.5, 9.0))
+        if RIGHT - (x + wide) < 5.5:  # the last one takes what is left
+            wide = RIGHT - x
         wall = _WALLS[int(order[k % len(order)])]
-        _house(picture, rng, x, min(x + wide, RIGHT), wall, bool(wall[0] - wall[2] > 60))
+        _house(picture, rng, x, x + wide, wall, bool(wall[0] - wall[2] > 60))
         x, k = x + wide, k + 1
     _sign(picture, look)
     dirt = fractal(rng, picture.shape[0], picture.shape[1], 30, 6, 0.6)

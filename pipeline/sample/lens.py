@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from pipeline.sample.fields import Array
 
 
 def _disc(radius: float) -> Array:

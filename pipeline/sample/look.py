@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,14 @@
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.sample import body
 from pipeline.sample.camera import Camera
-from pipeline.sample.fields import Sheet, fractal, mix, smoothstep, tile
-from pipeline.sample.houses import houses, sign_box
+from pipeline.sample.fields import Array, Bytes, Sheet, fractal, mix, smoothstep, tile
+from pipeline.sample.houses import sign_box
 from pipeline.sample.light import Light, rgb
 from pipeline.sample.look import Look
 
-Array = NDArray[np.float32]
-Bytes = NDArray[np.uint8]
 HOUSES, TREES, KERB, KERB_HEIGHT = -6.2, -4.3, -1.75, 0.12
 _GRID, _HALF = 60.0, 5.0  # the shadow map: pixels a metre, half its side
 
@@ -107,7 +104,7 @@ def _plane(origin: Array, d: Array, axis: int, at: float) -> tuple[Array, Array]
     return t, (origin + np.where(np.isfinite(t), t, 0)[..., None] * d).astype(np.float32)
 
 
-def _asphalt(look: Look, light: Light, p: Array, t: Array) -> Array:
+def _asphalt(look: Look, p: Array, t: Array) -> Array:
     """The road's albedo-lit colour before shadows, with grains that fade with distance, patches, cracks and a line."""
     rng = look.rng(5)
     grain, broad = fractal(rng, 1024, 1024, 300, 3, 0.9), fractal(rng, 512, 512, 6, 6, 0.6)
@@ -143,7 +140,7 @@ def _pavement(look: Look, p: Array) -> Array:
 def _ground(look: Look, light: Light, origin: Array, d: Array) -> tuple[Array, Array]:
     """Road, kerb and pavement, lit and shadowed: colour (h, w, 3) and distance, inf above the horizon."""
     t, p = _plane(origin, d, 1, 0.0)
-    color = _asphalt(look, light, p, t)
+    color = _asphalt(look, p, t)
     n = np.zeros_like(d) + rgb(0, 1, 0)
     t_top, top = _plane(origin, d, 1, KERB_HEIGHT)
     t_face, face = _plane(origin, d, 2, KERB)
@@ -176,13 +173,13 @@ def _standing(sheet: Sheet, origin: Array, d: Array, z: float, base: float) -> t
     return color, cover.astype(np.float32), t
 
 
-def render(look: Look, light: Light, camera: Camera) -> tuple[Array, Array]:
+def render(look: Look, light: Light, camera: Camera, row: Sheet) -> tuple[Array, Array]:
     """The street without the car: linear colour (H, W, 3) and distance (H, W) in metres, 200 for the sky."""
     origin = camera.origin.astype(np.float32)
     d = camera.rays(0, 0, camera.width, camera.height, 1)
     color = light.sky(d)
     depth = np.full(color.shape[:2], 200.0, np.float32)
-    wall, cover, t = _standing(houses(look), origin, d, HOUSES, KERB_HEIGHT)
+    wall, cover, t = _standing(row, origin, d, HOUSES, KERB_HEIGHT)
     n = np.zeros_like(d) + rgb(0, 0, 1)
     front = 0.80 * wall * light.diffuse(n, 0.9)
     color, depth = mix(color, front, cover), np.where(cover > 0.5, np.minimum(t, 200), depth)
