@@ -236,12 +236,15 @@ def _limit(request: Request) -> None:
         return
     import resource  # noqa: PLC0415 - does not exist on Windows
 
-    memory = request.pixels * BYTES_PER_PIXEL + BASE_BYTES
-    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cores = os.cpu_count() or 1
-    ticks = int(request.seconds * cores) + 1  # a guard should the parent die; the parent's clock is the stricter one
-    resource.setrlimit(resource.RLIMIT_CPU, (ticks, ticks))
+    for kind, wanted in (
+        (resource.RLIMIT_AS, request.pixels * BYTES_PER_PIXEL + BASE_BYTES),
+        (resource.RLIMIT_CPU, int(request.seconds * cores) + 1),  # should the parent die; its own clock is the stricter one
+        (resource.RLIMIT_CORE, 0),
+    ):
+        already = resource.getrlimit(kind)[1]
+        value = wanted if already == resource.RLIM_INFINITY else min(wanted, already)
+        resource.setrlimit(kind, (value, value))
 
 
 def _answer(out: BinaryIO, head: dict[str, object]) -> None:

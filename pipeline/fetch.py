@@ -10,6 +10,7 @@ Sentences name the host alone: path and query of a signed URL are secrets.
 """
 
 import ipaddress
+import re
 import socket
 import ssl
 import time
@@ -36,6 +37,8 @@ MAX_URL = 8192
 CONNECT_SECONDS = 5.0
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: an IPv4 address in the last 32 bits
+_PROTOCOLS = tuple(ipaddress.ip_network(n) for n in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23"))  # IANA special purpose
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "vehicle-vector", "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
 
@@ -73,7 +76,7 @@ def fetch(
         except _TransientError as fault:
             raise JobError(Code.INPUT_UNREACHABLE, fault.sentence) from fault
         except httpcore.TimeoutException as fault:
-            raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} did not answer in full within {timeout:g} s.") from fault
+            raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} did not answer in full within {timeout:g} s.") from fault
 
 
 def check_endpoint(url: str, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo, timeout: float = 20.0) -> None:
@@ -84,17 +87,18 @@ def check_endpoint(url: str, *, allow_private: bool, resolve: Resolve = socket.g
     target = _parse(url)
     deadline = _Deadline(time.monotonic() + timeout, timeout)
     try:
-        _addresses(target.raw_host.decode("ascii"), target.port or 443, allow_private, resolve, deadline)
+        _addresses(_host(target), target.port or 443, allow_private, resolve, deadline)
     except httpcore.ConnectError as fault:
         raise JobError(Code.INPUT_UNREACHABLE, str(fault)) from fault
     except httpcore.TimeoutException as fault:
-        raise JobError(Code.INPUT_UNREACHABLE, f"The name {target.host} was not resolved within {timeout:g} s.") from fault
+        raise JobError(Code.INPUT_UNREACHABLE, f"The name {_host(target)} was not resolved within {timeout:g} s.") from fault
 
 
 def is_public(address: str) -> bool:
     """Whether an IP address is a public one, an IPv4 address inside IPv6 (mapped, NAT64) judged by itself.
 
-    6to4, Teredo and other transitional forms are not public: nobody serves pictures there.
+    IANA's special purpose registries (RFC 6890) as Python knows them, and what older versions of it leave out. 6to4,
+    Teredo and other transitional forms are not public: nobody serves pictures there.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
@@ -104,6 +108,8 @@ def is_public(address: str) -> bool:
             return is_public(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
         if ip.sixtofour is not None or ip.teredo is not None or ip.is_site_local:
             return False
+    if any(ip in network for network in _PROTOCOLS if network.version == ip.version):
+        return False
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
@@ -211,11 +217,22 @@ def _parse(url: str) -> httpx.URL:
         raise JobError(Code.INVALID_INPUT, "The URL is not a valid one.") from fault
     if target.scheme not in ("http", "https"):
         raise JobError(Code.INVALID_INPUT, "The URL must begin with http:// or https:// (or name an object: s3://bucket/key).")
-    if not target.host:
-        raise JobError(Code.INVALID_INPUT, "The URL names no host.")
     if target.userinfo:
-        raise JobError(Code.INVALID_INPUT, f"The URL to {target.host} carries a user name or password, which is not accepted.")
+        raise JobError(Code.INVALID_INPUT, "The URL carries a user name or password, which is not accepted.")
+    if not _is_sound(target):
+        raise JobError(Code.INVALID_INPUT, "The URL names no valid host and port.")
     return target
+
+
+def _is_sound(target: httpx.URL) -> bool:
+    """http(s), a host that can be a name or an address, no user, a port that exists."""
+    plain = target.scheme in ("http", "https") and not target.userinfo
+    return plain and _HOST.fullmatch(_host(target)) is not None and 0 < (target.port or 80) < 65536 and target.port != 0
+
+
+def _host(target: httpx.URL) -> str:
+    """The host as it is asked for: ASCII, punycode (httpx's own `host` decodes it, and may fail)."""
+    return target.raw_host.decode("ascii")
 
 
 def _follow(pool: httpcore.ConnectionPool, target: httpx.URL, max_bytes: int) -> bytes:
@@ -225,7 +242,7 @@ def _follow(pool: httpcore.ConnectionPool, target: httpx.URL, max_bytes: int) ->
         if isinstance(found, bytes):
             return found
         target = found
-    raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} redirects more than {MAX_REDIRECTS} times.")
+    raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} redirects more than {MAX_REDIRECTS} times.")
 
 
 def _get(pool: httpcore.ConnectionPool, target: httpx.URL, max_bytes: int) -> bytes | httpx.URL:
@@ -237,10 +254,10 @@ def _get(pool: httpcore.ConnectionPool, target: httpx.URL, max_bytes: int) -> by
             return _read(response, target, max_bytes)
     except httpcore.ConnectError as fault:
         if isinstance(fault.__cause__ or fault.__context__, ssl.SSLCertVerificationError):
-            raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} has no valid TLS certificate.") from fault
-        raise _TransientError(f"{target.host} cannot be connected to.") from fault
+            raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} has no valid TLS certificate.") from fault
+        raise _TransientError(f"{_host(target)} cannot be connected to.") from fault
     except (httpcore.NetworkError, httpcore.RemoteProtocolError) as fault:
-        raise _TransientError(f"{target.host} broke the transfer off or does not speak HTTP.") from fault
+        raise _TransientError(f"{_host(target)} broke the transfer off or does not speak HTTP.") from fault
 
 
 def _read(response: httpcore.Response, target: httpx.URL, max_bytes: int) -> bytes | httpx.URL:
@@ -248,12 +265,12 @@ def _read(response: httpcore.Response, target: httpx.URL, max_bytes: int) -> byt
     if response.status in _REDIRECTS and b"location" in headers:
         return _redirected(target, headers[b"location"])
     if response.status == 429 or response.status >= 500:
-        raise _TransientError(f"{target.host} answered with HTTP status {response.status}.")
+        raise _TransientError(f"{_host(target)} answered with HTTP status {response.status}.")
     if not 200 <= response.status < 300:
-        raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} answered with HTTP status {response.status}.")
+        raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} answered with HTTP status {response.status}.")
     if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
-        raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} sends the file compressed although it was asked not to.")
-    too_large = JobError(Code.INPUT_TOO_LARGE, f"What {target.host} sends is larger than {max_bytes} bytes.")
+        raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} sends the file compressed although it was asked not to.")
+    too_large = JobError(Code.INPUT_TOO_LARGE, f"What {_host(target)} sends is larger than {max_bytes} bytes.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > max_bytes:
         raise too_large
@@ -263,7 +280,7 @@ def _read(response: httpcore.Response, target: httpx.URL, max_bytes: int) -> byt
         if len(body) > max_bytes:
             raise too_large
     if not body:
-        raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} answered with an empty body.")
+        raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} answered with an empty body.")
     return bytes(body)
 
 
@@ -271,7 +288,7 @@ def _redirected(target: httpx.URL, location: bytes) -> httpx.URL:
     try:
         following = target.join(location.decode("utf-8"))
     except (httpx.InvalidURL, ValueError) as fault:
-        raise JobError(Code.INPUT_UNREACHABLE, f"{target.host} redirects to something that is no URL.") from fault
-    if following.scheme not in ("http", "https") or not following.host or following.userinfo:
-        raise JobError(Code.INPUT_FORBIDDEN, f"{target.host} redirects to what is no plain http:// or https:// URL.")
+        raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} redirects to something that is no URL.") from fault
+    if not _is_sound(following):
+        raise JobError(Code.INPUT_FORBIDDEN, f"{_host(target)} redirects to what is no plain http:// or https:// URL.")
     return following

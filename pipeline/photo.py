@@ -127,16 +127,16 @@ def letterbox_gray(gray: Gray, frame: Frame, side: int, fill: int = 0) -> Gray:
     return _place(gray, frame.at(side), np.full((side, side), fill, np.uint8))
 
 
-def sniff(data: bytes) -> str:
-    """The file's format by its first bytes: a name from `ACCEPTED`. Raises JobError UNSUPPORTED_IMAGE naming what it is."""
+def sniff(data: bytes, subject: str = "The picture") -> str:
+    """The file's format by its first bytes: a name from `ACCEPTED`. Raises JobError UNSUPPORTED_IMAGE saying what it is."""
     if not data:
-        raise JobError(Code.UNSUPPORTED_IMAGE, "The picture is empty: it has no bytes.")
+        raise JobError(Code.UNSUPPORTED_IMAGE, f"{subject} is empty: it has no bytes.")
     for kind, start in _MAGIC:
         if re.match(start, data, re.DOTALL):
             if kind in ACCEPTED:
                 return kind
-            raise JobError(Code.UNSUPPORTED_IMAGE, f"The file is {kind}, not a picture of {ACCEPTED}.")
-    raise JobError(Code.UNSUPPORTED_IMAGE, f"The file is not a picture of {ACCEPTED}.")
+            raise JobError(Code.UNSUPPORTED_IMAGE, f"{subject} is {kind}; {ACCEPTED} are accepted.")
+    raise JobError(Code.UNSUPPORTED_IMAGE, f"{subject} is of an unknown format; {ACCEPTED} are accepted.")
 
 
 _MAGIC: tuple[tuple[str, bytes], ...] = (
@@ -150,7 +150,7 @@ _MAGIC: tuple[tuple[str, bytes], ...] = (
     ("a GIF", rb"GIF8"),
     ("a PDF", rb"%PDF"),
     ("a Photoshop document", rb"8BPS"),
-    ("JPEG 2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
+    ("a JPEG 2000", rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51"),
     ("a JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL "),
     ("an icon", rb"\0\0[\x01\x02]\0"),
     ("an SVG", rb"\s*(<\?xml[^>]*>\s*)?(<!--.{0,500}?-->\s*)?(<!DOCTYPE svg[^>]*>\s*)?<svg"),
@@ -187,7 +187,7 @@ def _whole(start: float, end: float, side: int) -> tuple[int, int]:
 def _decode(data: bytes, limits: Limits, subject: str, *, managed: bool, min_side: int) -> Decoded:
     if len(data) > limits.bytes:
         raise JobError(Code.INPUT_TOO_LARGE, f"{subject} has {len(data):,} bytes; {limits.bytes:,} are the limit.")
-    request = Request(sniff(data), subject, managed, limits.pixels, limits.side, min_side, limits.seconds)
+    request = Request(sniff(data, subject), subject, managed, limits.pixels, limits.side, min_side, limits.seconds)
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", "pipeline.decoder", as_json(request)],
         stdin=subprocess.PIPE,
