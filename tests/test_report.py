@@ -1,0 +1,224 @@
+"""The report page as text: self-contained, escaped, complete, the same every time."""
+
+import base64
+import copy
+import hashlib
+import io
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.report import report_html
+
+SVG = b"""<?xml version="1.0" encoding="UTF-8"?>
+<svg xmlns="http://www.w3.org/2000/svg" xmlns:inkscape="http://www.inkscape.org/namespaces/inkscape" version="1.1" width="800" height="600"
+ viewBox="100 200 800 600"><metadata>{"seed": 42, "note": "&lt;b&gt;"}</metadata>
+<g id="fills" inkscape:groupmode="layer" inkscape:label="Fills"><g data-color="#FF0000" fill="#FF0000"><path d="M200 300H700V600H200Z"/></g>
+<g data-color="#0000FF" fill="#0000FF"><path d="M300 350H400V450H300Z"/><path d="M500 350H600V450H500Z"/></g>
+<g data-color="#FF0000" fill="#FF0000"><path d="M320 370H340V390H320Z"/></g></g>
+<g id="lines" fill="none" stroke="#000000" stroke-width="4"><path d="M200 300H700" vector-effect="non-scaling-stroke"/></g></svg>
+"""
+RESULT = {
+    "job_id": "job-1",
+    "status": "completed",
+    "engine": "classical",
+    "schema": 1,
+    "svg_url": "https://bucket.example/illustration.svg?X-Amz-Signature=0123",
+    "intermediates": {"matte": "https://bucket.example/matte.png?X-Amz-Signature=4567"},
+    "processing_time_ms": 11873,
+    "timings_ms": {"fetch": 60, "sanitize": 3120, "illustrate": 2411, "enforce": 1893, "vectorize": 4210, "deliver": 0},
+    "peak_vram_mb": 0,
+    "seed": 42,
+    "palette": ["#FF0000", "#0000FF", "#00FF00"],
+    "frame": {"width": 1024, "height": 1024, "scale": 2.0, "x0": 0, "y0": 128},
+    "vehicle_box": [0.1, 0.2, 0.9, 0.95],
+    "removed": [{"label": "license plate", "score": 0.912, "box": [0.25, 0.5, 0.5, 0.625]}],
+    "draw": {"seed": 42, "steps": None, "depth_weight": None, "canny_weight": None},
+    "quality": {
+        "iou": None,
+        "matte_confidence": 0.834,
+        "attempts": 1,
+        "colors_used": 2,
+        "off_palette_colors": 0,
+        "regions": 96,
+        "curves": 12873,
+        "svg_bytes": 615000,
+        "removed_fraction": 0.0061,
+        "detail_changed_fraction": 0.0214,
+    },
+    "warnings": ["MATTE_UNCERTAIN: The outline is in doubt."],
+    "versions": {"worker": "0.1.0", "models": {"rapidocr": "3.10.0"}},
+}
+
+
+def png(array: np.ndarray, palette: bool = False) -> bytes:
+    image = Image.fromarray(array)
+    if palette:
+        image.putpalette([255, 0, 0, 0, 0, 255, 255, 255, 255])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", **({"transparency": 2} if palette else {}))
+    return buffer.getvalue()
+
+
+def photo() -> bytes:
+    ramp = np.linspace(0, 255, 512).astype(np.uint8)
+    return png(
+        np.stack([np.broadcast_to(ramp, (512, 512)), np.broadcast_to(ramp[:, None], (512, 512)), np.full((512, 512), 90, np.uint8)], -1)
+    )
+
+
+LABELS = png((np.arange(2048 * 2048).reshape(2048, 2048) // 700000 % 3).astype(np.uint8), palette=True)
+
+
+def page(**changes: object) -> str:
+    given = {
+        "photo_png": photo(),
+        "svg": SVG,
+        "preview_png": png(np.full((60, 80, 3), 200, np.uint8)),
+        "intermediates": {"labels": LABELS, "matte": png(np.zeros((64, 64), np.uint8))},
+        "result": RESULT,
+    }
+    return report_html(**{**given, **changes}).decode()
+
+
+class Reader(HTMLParser):
+    """Collects the elements, and complains about those that are closed wrongly."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in {"meta", "img", "input"}:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_one_file_that_asks_for_nothing() -> None:
+    text = page()
+    reader = Reader(text)
+    for tag, attributes in reader.elements:
+        assert tag not in {"link", "iframe", "object", "base", "form"}
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        for name in ("src", "href", "srcset", "data", "action"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    assert re.findall(r"url\((?!\"data:)", text) == [] and "@import" not in text
+
+
+def test_policy_allows_the_pages_own_script_only() -> None:
+    text = page()
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.S)
+    assert len(scripts) == 1 and text.count("<script") == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text and "default-src 'none'" in text
+
+
+def test_same_input_same_bytes() -> None:
+    assert page() == page()
+
+
+def test_neither_addresses_nor_secrets() -> None:
+    text = page()
+    assert "X-Amz-Signature" not in text and "bucket.example" not in text
+
+
+@pytest.mark.parametrize(
+    "evil", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onfocus=alert(1) x='", "</style><script>", "-->"]
+)
+def test_everything_of_the_result_is_escaped(evil: str) -> None:
+    harmless = page()
+    result = copy.deepcopy(RESULT)
+    result["job_id"] = result["engine"] = evil
+    result["warnings"] = [evil, f"{evil}: {evil}"]
+    result["removed"][0]["label"] = evil
+    result["versions"] = {"worker": evil, "models": {evil: evil}}
+    result["draw"]["steps"] = evil
+    result["palette"] = [*RESULT["palette"], evil]
+    text = page(result=result, intermediates={evil: photo()})
+    assert evil not in text or evil in harmless
+    tags = {tag for tag, _ in Reader(text).elements}
+    assert tags == {tag for tag, _ in Reader(harmless).elements}
+    assert text.count("<script") == 1 and "".join(Reader(text).text).count(evil) >= 10  # shown everywhere, as text
+
+
+def test_shows_what_was_measured_and_says_what_was_not() -> None:
+    reader = Reader(page())
+    text = " ".join(" ".join(reader.text).split())
+    for shown in (
+        "Regions 96",
+        "Curves 12 873",
+        "Off-palette colours 0",
+        "Matte confidence 0.834",
+        "Detail changed 2.14 %",
+        "SVG 615 kB",
+    ):
+        assert shown in text
+    assert "IoU with the photo – not measured" in text
+    for phase in ("Fetch 60 ms", "Sanitize 3.1 s", "Vectorize 4.2 s"):
+        assert phase in text
+    assert "Deliver" not in text  # the page is written before that, so there is nothing measured to show
+    assert "license plate score 0.912" in text and "MATTE_UNCERTAIN The outline is in doubt." in text
+    assert "#FF0000 2 paths" in text and "#0000FF 2 paths" in text and "#00FF00 not used" in text
+    assert "rapidocr 3.10.0" in text
+
+
+def test_the_drawing_is_there_with_its_groups_once() -> None:
+    elements = Reader(page()).elements
+    ids = [attributes["id"] for _, attributes in elements if "id" in attributes]
+    assert ids.count("fills") == ids.count("lines") == 1 and len(set(ids)) == len(ids)
+    groups = [attributes["data-color"] for tag, attributes in elements if tag == "g" and "data-color" in attributes]
+    assert groups == ["#FF0000", "#0000FF", "#FF0000"]
+    assert [a["data-color"] for tag, a in elements if tag == "button" and "data-color" in a] == ["#FF0000", "#0000FF"]
+    assert "metadata" not in {tag for tag, _ in elements}
+
+
+def test_the_photo_lies_under_the_drawing() -> None:
+    """The square of 1024 units behind a view of 800 × 600 that begins at (100, 200)."""
+    style = re.search(r'alt="The photo" style="([^"]*)"', page())[1]
+    numbers = dict(part.split(":") for part in style.split(";"))
+    assert {key: float(value.rstrip("%")) for key, value in numbers.items()} == pytest.approx(
+        {"left": -12.5, "top": -100 / 3, "width": 128, "height": 512 / 3}, abs=1e-3
+    )
+
+
+def test_boxes_are_fractions_of_the_upright_photo() -> None:
+    text = page()
+    assert '<rect x="0.25" y="0.5" width="0.25" height="0.125"/>' in text
+    assert '<rect class="vehicle" x="0.1" y="0.2" width="0.8" height="0.75"/>' in text
+    assert "aspect-ratio:1024/768" in text  # the photo's part of the square, without the bars above and below
+
+
+def pictures(text: str) -> list[Image.Image]:
+    found = re.findall(r'src="data:image/(?:png|jpeg);base64,([^"]+)"', text)
+    return [Image.open(io.BytesIO(base64.b64decode(data))) for data in found]
+
+
+def test_pictures_are_of_a_size_for_looking() -> None:
+    big = png(np.tile(np.arange(256, dtype=np.uint8), (2048, 8))[..., None].repeat(3, 2))
+    labels = next(image for image in pictures(page(photo_png=big)) if image.mode == "P")
+    assert labels.size == (1024, 1024) and labels.info["transparency"] is not None
+    assert set(np.unique(np.asarray(labels.convert("RGBA")).reshape(-1, 4), axis=0)[:, 3]) == {0, 255}
+    assert max(max(image.size) for image in pictures(page(photo_png=big))) == 1024
+
+
+def test_without_warnings_removals_and_intermediates() -> None:
+    text = page(result={**RESULT, "warnings": [], "removed": []}, intermediates={})
+    assert "Nothing was removed." in text and 'aria-label="Warnings"' not in text and "Steps on the way" not in text
+    Reader(text)
