@@ -18,7 +18,9 @@ Float = NDArray[np.float32]
 
 DIRECTIONS = 12
 WEAK, SURE = 1.6, 4.0  # contrast in L* at which a line may go on, and at which it begins
-CREASE = 0.5  # weight of a step against a gap of equal contrast
+CREASE = 0.3  # weight of a step against a gap of equal contrast
+REACH = 3.5  # from a line to the surfaces beside it
+DARK = 18.0  # L* of both sides below which there is nothing to see
 SHORTEST = 32.0  # pixels at a side of 1024, as all lengths here
 CLEARANCE = 3.5  # nearest that a line comes to an area's boundary
 CROWDED = 0.085  # share of line pixels in a window from which lines are a texture
@@ -47,10 +49,12 @@ def line_strength(light: Float, unit: float) -> tuple[Float, NDArray[np.int8]]:
     for k in range(DIRECTIONS):
         angle = np.pi * k / DIRECTIONS
         along = np.asarray(cv2.filter2D(light, -1, _along(angle, 4 * unit, 0.8 * unit), borderType=cv2.BORDER_REPLICATE), np.float32)
-        reach = 3.5 * unit
-        one = _shifted(along, -np.sin(angle) * reach, np.cos(angle) * reach)
-        other = _shifted(along, np.sin(angle) * reach, -np.cos(angle) * reach)
-        strength = np.maximum(np.minimum(one, other) - along, CREASE * np.abs(one - other))
+        dx, dy = -np.sin(angle) * REACH * unit, np.cos(angle) * REACH * unit
+        one, other = _shifted(along, dx, dy), _shifted(along, -dx, -dy)
+        # A step holds farther out too; beside a gap it does not, so a gap answers once and not three times.
+        far = np.abs(_shifted(along, 2 * dx, 2 * dy) - _shifted(along, -2 * dx, -2 * dy))
+        strength = np.maximum(np.minimum(one, other) - along, CREASE * np.minimum(np.abs(one - other), far))
+        strength[np.maximum(one, other) < DARK] = 0
         better = strength > best
         best[better], which[better] = strength[better], k
     return best, which
