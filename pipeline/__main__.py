@@ -8,15 +8,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
 from pipeline import log, service, settings
-from pipeline.errors import CALLERS_FAULT, Code, JobError
+from pipeline.errors import Code, JobError
 from pipeline.progress import Progress, Report
+from pipeline.shell import run_app
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -44,11 +44,6 @@ def _numbers(text: str, name: str) -> list[float]:
 
 def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def exit_status(error: JobError) -> int:
-    """0 is success, 2 the caller's fault, 130 cancelled, 1 everything else."""
-    return 130 if error.code is Code.CANCELLED else 2 if error.code in CALLERS_FAULT else 1
 
 
 def _source(photo: str) -> dict[str, str]:
@@ -160,23 +155,5 @@ def illustrate(
     _do(raw, output, engine, config, json_)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command; the last line on standard error begins with the error's code when it fails."""
-    try:
-        app(args=arguments, prog_name="python -m pipeline", standalone_mode=False)
-    except click.exceptions.Abort:
-        error = JobError(Code.CANCELLED, "The job was cancelled.")
-    except click.ClickException as fault:
-        error = JobError(Code.INVALID_INPUT, f"{fault.format_message().rstrip('.')}; --help lists every option.")
-    except settings.SettingsError as fault:
-        error = JobError(Code.INVALID_INPUT, str(fault))
-    except Exception as fault:  # noqa: BLE001 - the shell's user gets a code and an id, the log the traceback
-        error = service.explain(fault)
-    else:
-        return 0
-    sys.stderr.write(f"{error}\n")
-    return exit_status(error)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_app(app, "python -m pipeline"))

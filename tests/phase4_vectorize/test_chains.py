@@ -1,3 +1,6 @@
+from itertools import pairwise
+
+import cc3d
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,7 +17,7 @@ def steps(chains: Chains):
     out = []
     for i in range(len(chains)):
         p = chains.points[chains.starts[i] : chains.starts[i + 1]].tolist()
-        out += [tuple(sorted((tuple(a), tuple(b)))) for a, b in zip(p, p[1:], strict=False)]
+        out += [tuple(sorted((tuple(a), tuple(b)))) for a, b in pairwise(p)]
     return out
 
 
@@ -22,8 +25,8 @@ def steps(chains: Chains):
 @given(KEYS)
 def test_every_crack_is_walked_exactly_once(key):
     found = steps(trace(crack_graph(key)))
-    vertical = {((float(x), float(y)), (float(x), float(y + 1))) for y, x in np.argwhere(key[:, 1:] != key[:, :-1]) + [0, 1]}
-    level = {((float(x), float(y)), (float(x + 1), float(y))) for y, x in np.argwhere(key[1:] != key[:-1]) + [1, 0]}
+    vertical = {((x + 1.0, y + 0.0), (x + 1.0, y + 1.0)) for y, x in np.argwhere(key[:, 1:] != key[:, :-1]).tolist()}
+    level = {((x + 0.0, y + 1.0), (x + 1.0, y + 1.0)) for y, x in np.argwhere(key[1:] != key[:-1]).tolist()}
     assert len(found) == len(set(found))
     assert set(found) == vertical | level
 
@@ -43,8 +46,6 @@ def test_chains_end_at_nodes_or_close(key):
 @settings(max_examples=200, deadline=None)
 @given(arrays(np.bool_, st.tuples(st.integers(1, 12), st.integers(1, 12))))
 def test_the_skeleton_graph_joins_what_touches(ink):
-    import cc3d
-
     chains = trace(skeleton_graph(ink))
     found = steps(chains)
     assert len(found) == len(set(found))
@@ -60,7 +61,11 @@ def test_the_skeleton_graph_joins_what_touches(ink):
     assert len({root(p) for p in parent}) == cc3d.connected_components(ink.astype(np.uint8), connectivity=8, return_N=True)[1]
 
 
-@pytest.mark.parametrize("key", [np.zeros((5, 5)), np.indices((6, 6)).sum(0) % 2, np.pad(np.ones((1, 1)), 3)], ids=["one colour", "checkerboard", "pixel"])
+@pytest.mark.parametrize(
+    "key",
+    [np.zeros((5, 5)), np.indices((6, 6)).sum(0) % 2, np.pad(np.ones((1, 1)), 3)],
+    ids=["one colour", "checkerboard", "pixel"],
+)
 def test_special_pictures(key):
     chains = trace(crack_graph(key.astype(np.uint8)))
     edges = np.count_nonzero(np.diff(key, axis=0)) + np.count_nonzero(np.diff(key, axis=1))

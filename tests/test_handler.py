@@ -1,0 +1,165 @@
+"""The real handler on the real SDK, as a process of its own, in all its local modes."""
+
+import asyncio
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.sample import scene
+from tests.pictures import save
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"size": 1024, "outputs": ["svg", "png"]}
+
+
+@pytest.fixture(scope="session")
+def photo() -> str:
+    return base64.b64encode(save(Image.fromarray(scene(seed=7, width=800, height=533).rgb), "JPEG", quality=88)).decode()
+
+
+def environment(tmp_path, **more):
+    return {**os.environ, "ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), **more}
+
+
+def run(tmp_path, job, **more):
+    """`python -u handler.py` in a folder that holds the job as test_input.json."""
+    (tmp_path / "test_input.json").write_text(json.dumps(job))
+    return subprocess.run(
+        [sys.executable, "-u", str(ROOT / "handler.py")],
+        cwd=tmp_path,
+        env=environment(tmp_path, **more),
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_test_input_json(tmp_path, photo):
+    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **SMALL}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = json.loads((tmp_path / "out" / "one" / "result.json").read_text())
+    assert result["status"] == "completed"
+    assert result["job_id"] == "one"
+    assert {p.name for p in (tmp_path / "out" / "one").iterdir()} == {"illustration.svg", "preview.png", "result.json"}
+    assert photo[:200] not in done.stdout + done.stderr
+
+
+def test_test_input_argument_and_failure(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-u", str(ROOT / "handler.py"), "--test_input", json.dumps({"id": "x", "input": {"image_base64": "AAAA"}})],
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "UNSUPPORTED_IMAGE: " in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_inline_inside_runpod(tmp_path, photo):
+    done = run(tmp_path, {"id": "two", "input": {"image_base64": photo, **SMALL, "canvas": "vehicle"}}, RUNPOD_ENDPOINT_ID="e1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (tmp_path / "out").exists()
+    assert "data:image/svg+xml;base64," in done.stdout
+
+
+def test_a_worker_without_its_models_does_not_start(tmp_path):
+    done = run(tmp_path, {"input": {"image_base64": "AAAA"}}, ENGINE="neural")
+    assert done.returncode == 1
+    assert done.stderr.strip().splitlines()[-1].startswith("MODELS_MISSING: ")
+
+
+def test_a_wrong_setting_stops_the_start(tmp_path):
+    (tmp_path / "s.yaml").write_text("phase3: {detial: 1}")
+    done = run(tmp_path, {"input": {}}, PIPELINE_CONFIG=str(tmp_path / "s.yaml"))
+    assert done.returncode == 2
+    assert "did you mean phase3.detail" in done.stderr
+
+
+def test_serve_api(tmp_path, photo):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [sys.executable, "-u", str(ROOT / "handler.py"), "--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1"]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+
+        def call(job):
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/runsync", json.dumps({"input": job}).encode(), {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return json.loads(answer.read())
+
+        good = call({"image_base64": photo, **SMALL})
+        assert good["status"] == "COMPLETED", good
+        assert Path(good["output"]["svg_url"].removeprefix("file://")).read_bytes().startswith(b"<?xml")
+        bad = call({"image_base64": photo, "sede": 1})
+        assert bad["error"].startswith("INVALID_INPUT: Unknown key 'sede'; did you mean 'seed'?")
+        again = call({"image_base64": photo, **SMALL})
+        assert (
+            Path(again["output"]["svg_url"].removeprefix("file://")).read_bytes()
+            == Path(good["output"]["svg_url"].removeprefix("file://")).read_bytes()
+        )
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def test_cancelling_ends_the_work_and_the_next_job_is_unharmed(tmp_path, photo, monkeypatch):
+    monkeypatch.setenv("ENGINE", "classical")
+    monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "out"))
+    import handler
+
+    async def scenario():
+        first = asyncio.create_task(handler.handler({"id": "first", "input": {"image_base64": photo, **SMALL}}))
+        await asyncio.sleep(0.5)
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        assert not (tmp_path / "out" / "first").exists()
+        return await handler.handler({"id": "second", "input": {"image_base64": photo, **SMALL}})
+
+    handler.worker.cache_clear()
+    result = asyncio.run(scenario())
+    handler.worker.cache_clear()
+    assert result["status"] == "completed"
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["second"]
+    assert not [t for t in threading.enumerate() if t.name.endswith("(_thread_target)")]
+
+
+def test_a_bug_reaches_the_caller_as_an_id_and_the_log_as_a_traceback(tmp_path, photo, monkeypatch, capsys):
+    monkeypatch.setenv("ENGINE", "classical")
+    monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "out"))
+    import handler
+    from pipeline import service
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(service, "run", broken)
+    handler.worker.cache_clear()
+    answer = asyncio.run(handler.handler({"id": "bug", "input": {"image_base64": photo}}))
+    handler.worker.cache_clear()
+    assert set(answer) == {"error"}
+    assert answer["error"].startswith("INTERNAL: ")
+    assert "secret detail" not in answer["error"]
+    logged = capsys.readouterr().err
+    number = answer["error"].removesuffix(".").split()[-1]
+    assert number in logged
+    assert "ZeroDivisionError" in logged

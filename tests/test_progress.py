@@ -1,0 +1,39 @@
+import pytest
+
+from pipeline.errors import Code, JobError
+from pipeline.progress import Progress
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_reports_are_throttled_and_numbered_and_a_new_phase_is_never_lost():
+    sent, clock = [], Clock()
+    progress = Progress(send=sent.append, interval=1.0, clock=clock)
+    for phase, at in [("a", 0), ("a", 0.1), ("a", 0.9), ("a", 1.1), ("b", 1.2), ("b", 1.3), ("b", 2.3)]:
+        clock.now = at
+        progress.step(phase, "x", at / 10)
+    assert [(r.number, r.phase) for r in sent] == [(1, "a"), (2, "a"), (3, "b"), (4, "b")]
+
+
+def test_a_cancelled_job_ends_at_its_next_step():
+    progress = Progress()
+    progress.step("a", "x", 0)
+    progress.cancelled.set()
+    with pytest.raises(JobError) as error:
+        progress.step("a", "y", 0.1)
+    assert error.value.code is Code.CANCELLED
+
+
+def test_a_late_job_ends_at_its_next_step():
+    clock = Clock()
+    progress = Progress(clock=clock, deadline=5.0)
+    progress.check()
+    clock.now = 5.1
+    with pytest.raises(JobError) as error:
+        progress.check()
+    assert error.value.code is Code.TIMED_OUT
