@@ -51,9 +51,8 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
     def find(rgb: Rgb, frame: Frame, labels: Sequence[str]) -> list[Found]:
         if not FINDS & set(labels):
             return []
-        side = rgb.shape[0]
-        x0, y0, x1, y1 = (round(v) for v in frame.at(side).content)
-        content = rgb[y0:y1, x0:x1]
+        rows, columns = quads.photo_part(frame, rgb.shape[0])
+        content = rgb[rows, columns]
         scale = max(1.0, settings.least_side / max(content.shape[:2]))
         shown = cv2.resize(content, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else content
         bgr = np.ascontiguousarray(shown[:, :, ::-1], np.uint8)
@@ -61,7 +60,7 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
         found: list[Found] = []
         for box in [] if boxes is None else boxes.astype(np.float32):
             text, score = _read(reader, bgr, box)
-            quad = (box / scale + np.array([x0, y0])).astype(np.float32)
+            quad = (box / scale + np.array([columns.start, rows.start])).astype(np.float32)
             found += _name(rgb, Found(TEXT, score, quad, text), labels, settings.text_threshold)
         return found
 

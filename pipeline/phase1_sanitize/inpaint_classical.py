@@ -19,9 +19,11 @@ SWEEPS = 40
 SEED = 3
 #: The rim's main area: at least this share of the rim, and within this colour distance (sRGB, 0..255) of its plane.
 MAIN_SHARE = 0.5
-MAIN_DISTANCE = 14.0
+MAIN_DISTANCE = 28.0
+#: Share of the rim that must lie between the letters (in the hole's convex hull) to tell what they stand on.
+LEAST_BETWEEN = 0.1
 #: Grain stronger than this (sRGB levels) is texture, not grain.
-MOST_GRAIN = 4.0
+MOST_GRAIN = 2.5
 
 
 def inpaint(rgb: Rgb, mask: Mask) -> Rgb:
@@ -35,40 +37,48 @@ def inpaint(rgb: Rgb, mask: Mask) -> Rgb:
         place = (slice(y, y + height), slice(x, x + width))
         group = groups[place] == number
         hole = mask[place] & group
-        painted[place][hole] = _fill(rgb[place], group & ~hole, random)[hole]
+        painted[place][hole] = _fill(rgb[place], hole, group & ~hole, random)[hole]
     return painted
 
 
-def _fill(rgb: Rgb, rim: Mask, random: np.random.Generator) -> NDArray[np.uint8]:
-    """The patch, filled everywhere else from the pixels of `rim`."""
+def _fill(rgb: Rgb, hole: Mask, rim: Mask, random: np.random.Generator) -> NDArray[np.uint8]:
+    """The patch, its hole filled from the pixels of `rim`."""
     if not rim.any():
         raise ValueError("nothing but masked pixels: there is no rim to paint from")
     picture = rgb.astype(np.float32)
-    main = _main_area(picture, rim)
+    main = _main_area(picture, hole, rim)
     smooth = _smoothed(picture, main, 1.5)
     membrane = _membrane(smooth, main)
     grain = _grain(picture - _smoothed(picture, main, 0.8), main, random)
     return np.clip(np.round(membrane + grain), 0, 255).astype(np.uint8)
 
 
-def _main_area(picture: NDArray[np.float32], rim: Mask) -> Mask:
-    """The pixels of the rim that lie on one smooth area (a plane in position for each channel), if they are most of it; else all."""
-    rows, columns = np.nonzero(rim)
-    colors = picture[rim]
-    terms = np.stack([np.ones(len(rows)), columns - columns.mean(), rows - rows.mean()], axis=1)
+def _main_area(picture: NDArray[np.float32], hole: Mask, rim: Mask) -> Mask:
+    """The pixels of the rim on one smooth area (a plane in position for each channel): the one between the letters, or most of the rim.
+
+    All of the rim where there is no such area.
+    """
+    between = rim & _hull(hole)
+    enclosed = bool(between.sum() >= LEAST_BETWEEN * rim.sum())
+    start = between if enclosed else rim
+    rows, columns = np.indices(rim.shape)
+    terms = np.stack([np.ones(rim.shape), columns / rim.shape[1] - 0.5, rows / rim.shape[0] - 0.5], axis=-1)
     plane = np.zeros((3, 3))
-    plane[0] = np.median(colors, 0)
-    distance = np.linalg.norm(colors - terms @ plane, axis=1)
-    for _ in range(5):
-        close = distance <= max(MAIN_DISTANCE, 1.5 * float(np.median(distance)))
-        plane, *_ = np.linalg.lstsq(terms[close], colors[close], rcond=None)
-        distance = np.linalg.norm(colors - terms @ plane, axis=1)
-    close = distance <= max(MAIN_DISTANCE, 2.5 * float(np.median(distance)))
-    if close.mean() < MAIN_SHARE:
-        return rim
-    main = np.zeros_like(rim)
-    main[rows[close], columns[close]] = True
-    return main
+    plane[0] = np.median(picture[start], 0)
+    limit = max(MAIN_DISTANCE, 1.5 * float(np.median(np.linalg.norm(picture[start] - plane[0], axis=1))))
+    for _ in range(6):
+        main = rim & (np.linalg.norm(picture - terms @ plane, axis=2) <= limit)
+        if main.sum() < LEAST_BETWEEN * rim.sum():
+            return rim
+        plane, *_ = np.linalg.lstsq(terms[main], picture[main], rcond=None)
+    return main if enclosed or main.sum() >= MAIN_SHARE * rim.sum() else rim
+
+
+def _hull(mask: Mask) -> Mask:
+    points = cv2.findNonZero(mask.astype(np.uint8))
+    canvas = np.zeros(mask.shape, np.uint8)
+    cv2.fillConvexPoly(canvas, cv2.convexHull(points), 1)
+    return canvas.astype(bool)
 
 
 def _smoothed(picture: NDArray[np.float32], known: Mask, sigma: float) -> NDArray[np.float32]:

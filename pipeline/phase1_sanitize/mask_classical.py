@@ -10,6 +10,8 @@ from pipeline.values import Found, Mask, Rgb
 
 #: Least colour difference (CIE76) of a stroke from what lies beside it.
 LEAST_DIFFERENCE = 5.0
+#: Least lightness (L*) by which small print on a plate is darker than the plate beside it.
+SMALL_PRINT = 16.0
 #: Strokes take this share of the box of their text; beyond it the strokes cannot be told apart and the whole box goes.
 STROKE_SHARE = (0.04, 0.8)
 #: Least height of the upright patch in which the strokes are sought, pixels.
@@ -33,40 +35,63 @@ def mask(rgb: Rgb, found: Found) -> Mask:
 
 
 def _on_plate(patch: Rgb, core: Mask) -> Mask:
-    """The characters of a plate that fills `core`, without what its frame leaves along the border."""
+    """The characters and the small print of a plate that fills `core`, without what its frame leaves along the border.
+
+    Only what reaches into the inner part of the plate counts; towards the border it is followed a little way.
+    """
     height = int(core.any(1).sum())
-    field = ~_widened(~core, 0.05 * height, 0.05 * height)
+    field = ~_widened(~core, 0.07 * height, 0.07 * height)
+    inner = ~_widened(~core, 0.11 * height, 0.15 * height)
     lightness = cv2.cvtColor(patch, cv2.COLOR_RGB2LAB)[:, :, 0]
-    difference = _from_surface(patch, core, field & (lightness >= np.median(lightness[field])))
+    apart = _from_surface(patch, core, field & (lightness >= np.median(lightness[field])))
+    apart[:, :, 0] = np.minimum(apart[:, :, 0], 0)  # what is lighter than the plate is a reflection
+    difference = np.linalg.norm(apart, axis=2)
     weak, strong = _two_thresholds(difference, field)
-    border = field & _widened(~field, 0.07 * height, 0.07 * height)
-    parts, sizes, real = _parts(weak & field, strong)
-    at_border = np.bincount(parts[border], minlength=len(sizes))
-    return _judged((real & (at_border < 0.5 * sizes))[parts], field, core)
+    darker = _hat(patch, 0.06 * height)
+    weak, strong = (weak | (darker > SMALL_PRINT / 2)) & field, strong | (darker > SMALL_PRINT)
+    parts, _, real = _parts(weak & inner, strong & inner)
+    characters = real[parts]
+    followed = _widened(characters, 0.1 * height, 0.1 * height) & weak
+    return _judged(characters | followed, field, core)
+
+
+def _hat(patch: Rgb, radius: float) -> NDArray[np.float32]:
+    """By how much lightness (L*) a pixel is darker than what surrounds it within `radius` (black top hat)."""
+    lightness = cv2.cvtColor(patch.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[:, :, 0]
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.morphologyEx(lightness, cv2.MORPH_BLACKHAT, np.ones((side, side), np.uint8)), np.float32)
 
 
 def _on_paint(patch: Rgb, core: Mask) -> Mask:
     """The strokes of the text in `core`, without the edges and panel lines that run through it.
 
-    A letter may touch an edge that runs on beyond: between the first and the last letter that stand free, what stands
-    in the middle rows counts too where no other letter does.
+    A letter may touch an edge that runs on beyond: what stands in the middle rows counts too.
     """
     height = int(core.any(1).sum())
     field = _widened(core, 0.4 * height, 0.1 * height)
     rim = core & _widened(~core, 0.15 * height, 0.15 * height)
-    difference = _from_surface(patch, core, rim)
+    difference = np.linalg.norm(_from_surface(patch, core, rim), axis=2)
     weak, strong = _two_thresholds(difference, core)
     parts, sizes, real = _parts(weak, strong & core)
     free = np.bincount(parts[field], minlength=len(sizes)) > 0.85 * sizes
     strokes = (real & free)[parts]
     middle = core & ~_widened(~core, 0.12 * height, 0.12 * height)
-    columns = np.flatnonzero(_widened(strokes, 0.1 * height, 0).any(0))
-    if len(columns) < 0.3 * core.any(0).sum():
-        return _judged((real[parts] & middle) | strokes, field, core)
-    bare = np.zeros(core.shape[1], bool)
-    bare[columns[0] : columns[-1]] = True
-    bare[columns] = False
-    return _judged(strokes | (real[parts] & middle & bare), field, core)
+    return _judged(strokes | (real[parts] & middle & _span(strokes, core, height)), field, core)
+
+
+def _span(strokes: Mask, core: Mask, height: int) -> Mask:
+    """(W,) the columns of `core` that its letters take: from the first stroke to the last, and ends too wide to be margins."""
+    whole = np.asarray(core.any(0), bool)
+    columns, ends = np.flatnonzero((strokes & core).any(0)), np.flatnonzero(whole)
+    if not len(columns):
+        return whole
+    margin = round(0.6 * height)
+    span = whole.copy()
+    if columns[0] - ends[0] < margin:
+        span[: columns[0]] = False
+    if ends[-1] - columns[-1] < margin:
+        span[columns[-1] + 1 :] = False
+    return span
 
 
 def _two_thresholds(difference: NDArray[np.float32], field: Mask) -> tuple[Mask, Mask]:
@@ -94,7 +119,7 @@ def _judged(strokes: Mask, field: Mask, core: Mask) -> Mask:
 
 
 def _from_surface(patch: Rgb, core: Mask, start: Mask) -> NDArray[np.float32]:
-    """Colour difference (CIE76) from the surface under the text: a plane in position for each channel of CIELAB.
+    """CIELAB (H, W, 3) less that of the surface under the text: a plane in position for each channel.
 
     It starts from the median of the pixels of `start` and is fitted to those of `core` that lie close to it.
     """
@@ -111,7 +136,7 @@ def _from_surface(patch: Rgb, core: Mask, start: Mask) -> NDArray[np.float32]:
             break
         plane, *_ = np.linalg.lstsq(terms[close], lab[close], rcond=None)
         distance = np.linalg.norm(lab - terms @ plane, axis=2)
-    return np.asarray(distance, np.float32)
+    return np.asarray(lab - terms @ plane, np.float32)
 
 
 def _ellipse(radius: float) -> NDArray[np.uint8]:

@@ -42,35 +42,16 @@ def grow_plate(rgb: Rgb, text: Quad) -> tuple[Quad, float] | None:
     patch, homography = quads.rectify(
         rgb, quads.padded(text, along, across), round((width + 2 * along) * scale), round((height + 2 * across) * scale)
     )
-    core = np.zeros(patch.shape[:2], bool)
+    core, middle = np.zeros((2, *patch.shape[:2]), bool)
     x, y = round(along * scale), round(across * scale)
     core[y + 2 : -y - 2, x + 2 : -x - 2] = True
-    outlines = [outline for region in _light_regions(patch, core) if (outline := _four_sided(region, core)) is not None]
+    # A box of characters that fill their plate reaches over its ends: what is light there is not the plate.
+    middle[y + TEXT_HEIGHT // 8 : -y - TEXT_HEIGHT // 8, x + TEXT_HEIGHT // 4 : -x - TEXT_HEIGHT // 4] = True
+    outlines = [outline for region in _light_regions(patch, middle) if (outline := _four_sided(region, core)) is not None]
     if not outlines:
         return None
     corners, fill = max(outlines, key=lambda outline: (round(20 * outline[1]), quads.area(outline[0])))
-    return quads.back(_to_the_frame(patch, corners), homography), fill
-
-
-def _to_the_frame(patch: Rgb, corners: Quad) -> Quad:
-    """The corners with each side moved outwards over small print and screws (at most a fifth of the height), up to the frame."""
-    width, height = (round(v) for v in quads.size(corners))
-    room = height // 5
-    plate, homography = quads.rectify(patch, quads.padded(corners, room, room), width + 2 * room, height + 2 * room)
-    lab = cv2.cvtColor(plate.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    inner = lab[room:-room, room:-room].reshape(-1, 3)
-    color = np.median(inner[inner[:, 0] >= np.median(inner[:, 0])], 0)
-    same = np.linalg.norm(lab - color, axis=2) < 18
-    rows, columns = same[:, room:-room].mean(1) >= 0.6, same[room:-room].mean(0) >= 0.6
-    top, bottom, left, right = (_run(line, room) for line in (rows[::-1], rows, columns[::-1], columns))
-    x0, x1, y0, y1 = room - left, room + width + right, room - top, room + height + bottom
-    return quads.back(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32), homography)
-
-
-def _run(line: Mask, room: int) -> int:
-    """How many of the last `room` entries are true before the first that is not."""
-    tail = line[-room:]
-    return int(tail.size if tail.all() else np.argmin(tail))
+    return quads.back(corners, homography), fill
 
 
 def _light_regions(patch: Rgb, core: Mask) -> Iterator[Mask]:

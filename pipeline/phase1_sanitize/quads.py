@@ -1,12 +1,13 @@
 """Quadrilaterals in the picture: outline, area, overlap, and the upright patch that lies in one."""
 
+from math import ceil, floor
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.values import Mask, Rgb
+from pipeline.values import Frame, Mask, Rgb
 
 #: (4, 2) float32 corners in pixels: top left, top right, bottom right, bottom left as the text reads.
 Quad: TypeAlias = NDArray[np.float32]
@@ -30,6 +31,12 @@ def filled(quad: Quad, shape: tuple[int, int]) -> Mask:
     canvas = np.zeros(shape, np.uint8)
     cv2.fillPoly(canvas, [np.round(quad).astype(np.int32)], 1)
     return canvas.astype(bool)
+
+
+def photo_part(frame: Frame, side: int) -> tuple[slice, slice]:
+    """Rows and columns of the pixels of a square of `side` that the photo covers fully."""
+    x0, y0, x1, y1 = frame.at(side).content
+    return slice(ceil(y0 - 1e-6), floor(y1 + 1e-6)), slice(ceil(x0 - 1e-6), floor(x1 + 1e-6))
 
 
 def size(quad: Quad) -> tuple[float, float]:

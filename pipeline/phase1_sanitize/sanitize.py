@@ -155,11 +155,9 @@ def checked_mask(mask: Mask, rgb: Rgb, found: Found) -> Mask:
 def dilated(mask: Mask, frame: Frame, fraction: float) -> Mask:
     """The mask widened by a share of the side to take the letters' soft edges with it; never beyond the photo."""
     side = mask.shape[0]
-    wide = _dilate(mask, max(1, round(fraction * side)))
-    x0, y0, x1, y1 = (round(v) for v in frame.at(side).content)
-    photo = np.zeros_like(wide)
-    photo[y0:y1, x0:x1] = True
-    return wide & photo
+    photo = np.zeros_like(mask)
+    photo[quads.photo_part(frame, side)] = True
+    return _dilate(mask, max(1, round(fraction * side))) & photo
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:
