@@ -7,25 +7,26 @@ height and the half width there. Flares over the wheels, a crease and a sill are
 import cv2
 import numpy as np
 
-from pipeline.sample.fields import Array, bilinear
+from pipeline.sample.fields import Array, bilinear, unit
 
 WHEELS = (1.33, -1.27)  # x of the axles
 AXLE, TYRE, ARCH = 0.325, 0.325, 0.372  # height of the axles, radius of the tyres and of the openings
-FLOOR, ROOF, MIDDLE = 0.16, 1.447, -0.35
+FLOOR, ROOF, MIDDLE = 0.16, 1.453, -0.35
 _STEP = 0.001
 # Height against the x of the front and of the rear of the centre profile, and against the half width.
 _FRONT = (
     (0.16, 1.98), (0.20, 2.06), (0.30, 2.13), (0.42, 2.155), (0.55, 2.15), (0.64, 2.115), (0.70, 2.04), (0.75, 1.93), (0.80, 1.77),
     (0.85, 1.56), (0.90, 1.30), (0.935, 1.09), (0.955, 1.0), (1.05, 0.83), (1.15, 0.645), (1.25, 0.45), (1.33, 0.275), (1.38, 0.12),
-    (1.41, -0.02), (1.432, -0.15), (1.447, -0.27),
+    (1.41, -0.02), (1.432, -0.13), (1.447, -0.23), (1.453, -0.31),
 )  # fmt: skip
 _REAR = (
     (0.16, -1.82), (0.22, -1.95), (0.35, -2.03), (0.55, -2.05), (0.75, -2.02), (0.95, -1.95), (1.05, -1.87), (1.20, -1.70), (1.32, -1.52),
-    (1.375, -1.38), (1.405, -1.12), (1.428, -0.85), (1.447, -0.45),
+    (1.375, -1.38), (1.405, -1.12), (1.428, -0.85), (1.447, -0.52), (1.453, -0.39),
 )  # fmt: skip
 _HALF = (
     (0.16, 0.73), (0.20, 0.785), (0.27, 0.82), (0.40, 0.852), (0.55, 0.872), (0.68, 0.880), (0.78, 0.876), (0.86, 0.862), (0.92, 0.838),
     (0.955, 0.800), (0.99, 0.765), (1.10, 0.722), (1.22, 0.668), (1.32, 0.618), (1.37, 0.58), (1.41, 0.50), (1.435, 0.38), (1.447, 0.26),
+    (1.453, 0.10),
 )  # fmt: skip
 
 
@@ -49,7 +50,7 @@ _TABLE = _table()
 
 def crease(x: Array) -> Array:
     """Height of the character line along the side."""
-    return (0.735 - 0.028 * x).astype(np.float32)
+    return np.asarray(0.735 - 0.028 * x, np.float32)
 
 
 def _relief(x: Array, y: Array) -> Array:
@@ -62,7 +63,7 @@ def _relief(x: Array, y: Array) -> Array:
     scoop = np.exp(-(((below - 0.075) / 0.085) ** 2)) / (1 + np.exp(-np.clip(below / 0.007, -30, 30)))
     along = np.exp(-(((x - 0.05) / 1.15) ** 6))
     sill = np.exp(-(((y - 0.215) / 0.035) ** 2)) * np.exp(-((x / 0.95) ** 8))
-    return (add - 0.020 * scoop * along + 0.022 * sill).astype(np.float32)
+    return np.asarray(add - 0.020 * scoop * along + 0.022 * sill, np.float32)
 
 
 def implicit(x: Array, y: Array, z: Array) -> Array:
@@ -75,7 +76,7 @@ def implicit(x: Array, y: Array, z: Array) -> Array:
     v = np.abs(z) / (tab[..., 2] + _relief(x, y))
     u2 = u * u
     g = np.cbrt(u2 * u2 * u2 * u + v * v * v) - 1
-    return np.maximum(np.maximum(g, y - ROOF), FLOOR - y).astype(np.float32)
+    return np.asarray(np.maximum(np.maximum(g, y - ROOF), FLOOR - y), np.float32)
 
 
 _LEFT, _DENSITY = -2.25, 200.0  # of the chart: metres, cells a metre
@@ -83,7 +84,7 @@ _LEFT, _DENSITY = -2.25, 200.0  # of the chart: metres, cells a metre
 
 def _chart() -> Array:
     """(rows, columns, 3) over (y, x): what u and v are multiplied with, u's middle taken off; for marching, where speed counts."""
-    x, y = np.meshgrid(np.arange(_LEFT, 2.35, 1 / _DENSITY, np.float32), np.arange(FLOOR, ROOF, 1 / _DENSITY, np.float32))
+    x, y = np.meshgrid(np.arange(_LEFT, 2.35, 1 / _DENSITY), np.arange(FLOOR, ROOF, 1 / _DENSITY))
     row = np.minimum(((y - FLOOR) / _STEP).astype(np.int32), len(_TABLE) - 1)
     front, rear, half = (_TABLE[..., k][row] for k in range(3))
     u = np.abs(x - MIDDLE) / np.where(x > MIDDLE, front - MIDDLE, MIDDLE - rear)
@@ -99,7 +100,7 @@ def _roughly(x: Array, y: Array, z: Array) -> Array:
     u, v = found[:, 0], np.abs(z) * found[:, 1]
     u2 = u * u
     g = np.cbrt(u2 * u2 * u2 * u + v * v * v) - 1
-    return np.maximum(np.maximum(g, y - ROOF), FLOOR - y)
+    return np.asarray(np.maximum(np.maximum(g, y - ROOF), FLOOR - y))
 
 
 def _enter(origin: Array, direction: Array) -> tuple[Array, Array]:
@@ -171,11 +172,11 @@ def normals(p: Array) -> Array:
         ],
         -1,
     )
-    return (g / np.maximum(np.linalg.norm(g, axis=-1, keepdims=True), 1e-12)).astype(np.float32)
+    return unit(g)
 
 
 def half_width(x: Array, y: float) -> Array:
     """Half the body's width (N,) at the positions x along it, at one height; 0 beyond its ends."""
     row = _TABLE[min(int((y - FLOOR) / _STEP), len(_TABLE) - 1)]
     u = np.abs(x - MIDDLE) / np.where(x > MIDDLE, row[0] - MIDDLE, MIDDLE - row[1])
-    return (row[2] * np.cbrt(np.maximum(1 - u**7, 0))).astype(np.float32)
+    return np.asarray(row[2] * np.cbrt(np.maximum(1 - u**7, 0)), np.float32)

@@ -37,7 +37,7 @@ class Camera:
         right = ((u - self.cx) / self.focal)[None, :, None]
         up = ((self.cy - v) / self.focal)[:, None, None]
         d = self.axes[2] + right * self.axes[0] + up * self.axes[1]
-        return (d / np.linalg.norm(d, axis=-1, keepdims=True)).astype(np.float32)
+        return np.asarray(d / np.linalg.norm(d, axis=-1, keepdims=True), np.float32)
 
 
 def aim(look: Look, width: int, height: int) -> Camera:

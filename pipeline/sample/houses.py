@@ -1,5 +1,7 @@
 """The row of houses behind the car, drawn flat: walls, windows, doors, a sign."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +12,7 @@ from pipeline.sample.look import Look
 Color = tuple[int, int, int]
 DENSITY = 64.0  # pixels a metre
 LEFT, RIGHT, TOP = -34.0, 14.0, 11.0
+SHOP = (-12.6, -5.4)  # the house with the sign, from x to x
 _WALLS: tuple[Color, ...] = (
     (196, 178, 148), (168, 96, 78), (214, 206, 190), (150, 158, 160), (186, 150, 104),
     (122, 134, 118), (206, 188, 172), (142, 84, 70), (172, 182, 190),
@@ -130,14 +133,18 @@ def houses(look: Look) -> Sheet:
     """The row as a sheet (H, W, 4) uint8: sRGB and coverage; ground floor at height 0."""
     rng = look.rng(3)
     picture: Bytes = np.zeros((round(TOP * DENSITY), round((RIGHT - LEFT) * DENSITY), 4), np.uint8)
-    x, k, order = LEFT, 0, rng.permutation(len(_WALLS))
-    while x < RIGHT:
-        wide = float(rng.uniform(5.5, 9.0))
-        if RIGHT - (x + wide) < 5.5:  # the last one takes what is left
-            wide = RIGHT - x
+    order = rng.permutation(len(_WALLS))
+    cuts = [LEFT, *sorted(rng.uniform(-0.8, 0.8, 5) + np.array([-28.5, -22.5, -17.5, 2.0, 8.0])), RIGHT]
+    cuts[4:4] = [SHOP[0], SHOP[1]]
+    # One plot, not the shop's and not the one behind the car, is a garden behind a wall.
+    garden = int(rng.choice([1, 2, 3]))
+    for k, (x0, x1) in enumerate(pairwise(cuts)):
         wall = _WALLS[int(order[k % len(order)])]
-        _house(picture, rng, x, x + wide, wall, bool(wall[0] - wall[2] > 60))
-        x, k = x + wide, k + 1
+        if k == garden:
+            _bricks(picture, rng, x0, x1, 2.1, (142, 84, 70))
+            _box(picture, x0, 2.1, x1, 2.2, (170, 166, 158))
+        else:
+            _house(picture, rng, x0, x1, wall, bool(wall[0] - wall[2] > 60))
     _sign(picture, look)
     dirt = fractal(rng, picture.shape[0], picture.shape[1], 30, 6, 0.6)
     streaks = fractal(rng, 40, picture.shape[1], 400, 2)

@@ -12,7 +12,7 @@ def _disc(radius: float) -> Array:
     n = int(np.ceil(radius)) + 1
     y, x = np.mgrid[-n : n + 1, -n : n + 1]
     k = np.clip(radius + 0.5 - np.hypot(x, y), 0, 1)
-    return (k / k.sum()).astype(np.float32)
+    return np.asarray(k / k.sum(), np.float32)
 
 
 def defocus(color: Array, depth: Array, focus: float, radius: float) -> Array:
@@ -57,7 +57,7 @@ def expose(color: Array, rng: np.random.Generator, exposure: float) -> NDArray[n
     noise = rng.standard_normal(color.shape).astype(np.float32)
     noise = 0.6 * noise + 0.4 * noise.mean(-1, keepdims=True) * np.sqrt(3)
     noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * 1.7
-    color = np.clip(color + noise * np.sqrt(0.00002 + 0.00010 * color), 0, 1)
+    color = np.clip(color + noise * np.sqrt(0.000002 + 0.00008 * color), 0, 1)
     srgb = np.where(color <= 0.0031308, 12.92 * color, 1.055 * np.power(np.maximum(color, 1e-6), 1 / 2.4) - 0.055)
-    sharp = srgb + 0.35 * (srgb - cv2.GaussianBlur(srgb, (0, 0), max(0.8, width / 1400)))
-    return np.clip(np.round(sharp * 255), 0, 255).astype(np.uint8)
+    sharp = srgb + 0.25 * (srgb - cv2.GaussianBlur(srgb, (0, 0), max(0.8, width / 1400)))
+    return np.asarray(np.clip(np.round(sharp * 255), 0, 255), np.uint8)

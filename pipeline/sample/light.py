@@ -77,7 +77,7 @@ class Light:
 
     def highlight(self, d: Array, sharpness: float) -> Array:
         """The sun's lobe (...) seen in direction d, 1 at its middle."""
-        return np.exp((np.clip(dot(d, self.sun), -1, 1) - 1) * np.float32(sharpness))
+        return np.asarray(np.exp((np.clip(dot(d, self.sun), -1, 1) - 1) * np.float32(sharpness)))
 
 
 def _surroundings(light: Light, row: Sheet, side: int) -> Array:
@@ -102,10 +102,10 @@ def make_light(look: Look, row: Sheet) -> Light:
     strength = 1.85 - 0.9 * look.haze
     bare = Light(np.array(look.sun, np.float32), strength * rgb(1.0, 0.94, 0.84), look.haze, clouds)
     sharp = _surroundings(bare, row, 1024)
-    charts = [(0.0, cv2.GaussianBlur(sharp, (0, 0), 1.2))]
+    charts: list[tuple[float, Array]] = [(0.0, np.asarray(cv2.GaussianBlur(sharp, (0, 0), 1.2), np.float32))]
     for blur, sigma in ((0.1, 4.0), (0.4, 20.0)):
         small = cv2.resize(sharp, (256, 256), interpolation=cv2.INTER_AREA)
-        charts.append((blur, cv2.GaussianBlur(small, (0, 0), sigma)))
+        charts.append((blur, np.asarray(cv2.GaussianBlur(small, (0, 0), sigma), np.float32)))
     return Light(bare.sun, bare.sunlight, bare.haze, clouds, tuple(charts))
 
 

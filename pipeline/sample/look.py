@@ -59,7 +59,8 @@ def choose(seed: int) -> Look:
     """The seed's look; the same seed gives the same look."""
     rng = np.random.default_rng([seed, 0])
     azimuth = np.deg2rad(rng.uniform(40, 47))
-    sun_azimuth = azimuth + np.deg2rad(rng.uniform(28, 60) * rng.choice([-1, 1]))
+    # On the camera's side of the street, so that the houses' fronts are lit.
+    sun_azimuth = azimuth + np.deg2rad(-rng.uniform(28, 60) if rng.random() < 0.5 else rng.uniform(15, 32))
     height = np.deg2rad(rng.uniform(36, 52))
     sun = (np.sin(sun_azimuth) * np.cos(height), np.sin(height), np.cos(sun_azimuth) * np.cos(height))
     letters = "".join(rng.choice(list(_PLATE_LETTERS), 3))

@@ -41,18 +41,19 @@ def _occlusion(p: Array, n: Array) -> Array:
     for x in body.WHEELS:
         r = np.hypot(p[:, 0] - x, p[:, 1] - body.AXLE)
         out = out * (1 - 0.35 * smoothstep(body.ARCH + 0.05, body.ARCH, r) * smoothstep(0.4, 0.6, np.abs(p[:, 2])))
-    return out
+    # What faces the ground sees the car's own shadow there.
+    return np.asarray(out * (1 - 0.75 * smoothstep(-0.05, -0.45, n[:, 1]) * smoothstep(0.45, 0.2, p[:, 1])))
 
 
 def _inside(s: Skin, at: Spot, screen: bool) -> Array:
     """The tinted look through a pane: far windows, seats, dashboard."""
     p, d = at.p, at.d
-    behind = np.zeros_like(p) + rgb(0.008, 0.009, 0.010) + 0.010 * s.light.ambient(at.n)
+    behind: Array = rgb(0.008, 0.009, 0.010) + 0.010 * s.light.ambient(at.n)
     for z, shade in ((-0.70, 0.0), (-0.36, 0.020), (0.36, 0.034)):
         t = (z - p[:, 2]) / np.where(np.abs(d[:, 2]) < 1e-4, np.float32(-1e-4), d[:, 2])
         x, y = p[:, 0] + t * d[:, 0], p[:, 1] + t * d[:, 1]
         if z == -0.70:
-            behind = mix(behind, s.light.around(d, 0.1) * 0.42, s.decals.glass.at(x, y) * (t > 0))
+            behind = mix(behind, s.light.around(d, 0.1) * 0.30, s.decals.glass.at(x, y) * (t > 0))
         else:
             cloth = shade * (0.4 + 1.3 * smoothstep(0.8, 1.3, y))
             behind = mix(behind, cloth[:, None] * rgb(1.0, 0.97, 0.93), s.decals.seats.at(x, y) * (t > 0) * (y < 1.34))
@@ -67,7 +68,7 @@ def _inside(s: Skin, at: Spot, screen: bool) -> Array:
 def _glass(s: Skin, at: Spot, screen: bool) -> Array:
     """A pane: reflection on top of a tinted look inside."""
     mirror = reflect(at.d, at.n)
-    f = np.clip(1.5 * schlick(-dot(at.d, at.n), 0.06), 0, 1)
+    f = np.clip(1.25 * schlick(-dot(at.d, at.n), 0.06), 0, 1)
     shine = s.light.around(mirror) + 10 * s.light.highlight(mirror, 1500.0)[:, None] * s.light.sunlight
     return np.asarray(_inside(s, at, screen) * rgb(0.66, 0.74, 0.70) + f[:, None] * shine, np.float32)
 
@@ -147,7 +148,7 @@ def _emblem(s: Skin, at: Spot) -> Array:
 def _plate(s: Skin, at: Spot) -> Array:
     """A flat board with pressed characters in a dark frame."""
     board = s.decals.plate.at(at.p[:, 2], at.p[:, 1])
-    sheet = rgb(0.63, 0.63, 0.60) * s.light.diffuse(unit(at.n * 0.2 + rgb(1.0, 0.05, 0.0)))
+    sheet: Array = rgb(0.63, 0.63, 0.60) * s.light.diffuse(unit(at.n * 0.2 + rgb(1.0, 0.05, 0.0)))
     sheet = mix(sheet, sheet * 0.03, smoothstep(0.35, 0.65, s.decals.characters.at(at.p[:, 2], at.p[:, 1])))
     return mix(rubber(s.light, at.d, at.n, 0.02, 0.5), sheet, smoothstep(0.7, 0.95, board))
 
@@ -158,7 +159,8 @@ def _nose(s: Skin, at: Spot, color: Array, front: Array) -> None:
     chrome = 0.7 if s.look.trim == "chrome" else 0.06
     color *= (1 - 0.88 * k.front_gaps.at(z, y) * front)[:, None]
     lay(color, k.grille.at(z, y) * front, lambda w: _grille(s, at.some(w)))
-    lay(color, k.lamp.at(z, y) * front, lambda w: _lamp(s, at.some(w)))
+    lens = smoothstep(1.355, 1.37, at.p[:, 0] + 0.5 * (0.72 - y)) * (at.n[:, 0] > 0.02)
+    lay(color, k.lamp.at(z, y) * lens, lambda w: _lamp(s, at.some(w)))
     lay(color, k.chrome.at(z, y) * front, lambda w: metal(s.light, at.d[w], _tilted(at.some(w), 0.6), chrome, 0.1))
     lay(color, k.fog.at(z, y) * front, lambda w: metal(s.light, at.d[w], _tilted(at.some(w), 0.5), 0.75, 0.1))
     lay(color, smoothstep(0.05, 0.25, k.emblem.at(z, y)) * front, lambda w: _emblem(s, at.some(w)))
@@ -184,7 +186,8 @@ def paint(s: Skin, at: Spot) -> Array:
     peel = np.zeros_like(n)
     peel[:, 1] = 0.0025 * tile(s.flakes, x + z, y, 40.0)
     color = lacquer(s.light, s.look, at.d, n, unit(n + peel), tile(s.flakes, x + 0.3 * z, y + 0.5 * z, 420.0), _occlusion(at.p, at.n))
-    for place, layer in ((side * (1 - upper * (x > 0.2)), _flank), (front, _nose), (upper, _screen)):
+    nose = np.maximum(front, (x > 1.2) * np.float32(1e-6))
+    for place, layer in ((side * (1 - upper * (x > 0.2)), _flank), (nose, _nose), (upper, _screen)):
         where = np.flatnonzero(place > 0)
         if len(where):
             part = color[where]

@@ -61,7 +61,7 @@ def _behind(light: Light, look: Look, origin: Array, d: Array, x: float, side: f
     _, px, py = _plane(origin, d, side * (FACE - 0.10), x)
     r = np.hypot(px, py)
     n = unit(np.stack([0.25 * px / np.maximum(r, 1e-3), 0.25 * py / np.maximum(r, 1e-3), np.full_like(r, side)], -1))
-    disc = metal(light, d, n, 0.30, 0.5) * (0.85 + 0.15 * np.sin(r * 900))[:, None]
+    disc = metal(light, d, n, 0.30, 0.5) * (0.94 + 0.06 * np.sin(r * 900))[:, None]
     barrel = 0.05 * light.ambient(n) * (0.3 + smoothstep(-0.1, -0.25, py))[:, None]
     out = mix(barrel, disc, smoothstep(0.150, 0.147, r) * smoothstep(0.07, 0.075, r) * 0.9)
     angle = np.arctan2(py, px if x < 0 else -px)
@@ -77,9 +77,9 @@ def _rim(light: Light, look: Look, origin: Array, d: Array, x: float, side: floa
     cover, slope, along = _spokes(look, px, py)
     radial = np.stack([px, py], -1) / np.maximum(r, 1e-4)[:, None]
     tangent = np.stack([-radial[:, 1], radial[:, 0]], -1)
-    flat = 0.55 * slope[:, None] ** 3 * tangent + along[:, None] * radial
+    flat = 0.8 * slope[:, None] ** 3 * tangent + along[:, None] * radial
     n = unit(np.concatenate([flat, np.full((len(flat), 1), side)], -1))
-    alloy = metal(light, d, n, 0.07 if look.dark_rims else 0.66, 0.4) + (0.02 if look.dark_rims else 0.15) * light.diffuse(n)
+    alloy = metal(light, d, n, 0.05 if look.dark_rims else 0.50, 0.1) + (0.03 if look.dark_rims else 0.13) * light.diffuse(n)
     bolts = np.hypot(r - 0.040, (((np.arctan2(py, px) + 0.1) % (2 * np.pi / 5)) - np.pi / 5) * 0.040)
     alloy = alloy * (1 - 0.85 * smoothstep(0.0095, 0.0075, bolts))[:, None]
     alloy = alloy * (1 - 0.5 * smoothstep(0.0025, 0.001, np.abs(r - 0.026)))[:, None]
