@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import AvifImagePlugin, Image, ImageCms, PngImagePlugin
 
 from pipeline.errors import Code, JobError
 from pipeline.values import Gray, Rgb
@@ -49,10 +49,13 @@ MAX_SCANS = 100
 #: A deflated text or profile in a PNG may unpack to this many bytes; editors do write megabytes of history.
 MAX_PNG_TEXT = 8 << 20
 
+#: Each thread takes address space, which is limited here; by default AVIF has one for every core.
+MAX_THREADS = 4
+
 #: Working memory a pixel that the costliest legal path needs (RGBA with a profile, turned), and what the libraries take.
 BYTES_PER_PIXEL, BASE_BYTES = 24, 1 << 30
 
-IGNORED_PROFILE = "PROFILE_IGNORED: the picture's colour profile cannot be used, so its colours were taken as sRGB"
+IGNORED_PROFILE = "PROFILE_IGNORED: the picture's colour profile cannot be used, so its colours were taken as sRGB."
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,7 @@ def main() -> None:
     _limit(request)
     Image.MAX_IMAGE_PIXELS = None  # the request's limits are the stricter ones
     PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT
+    AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
     try:
         decoded = read(sys.stdin.buffer.read(), request)
     except JobError as refusal:

@@ -270,7 +270,7 @@ def _read(response: httpcore.Response, target: httpx.URL, max_bytes: int) -> byt
         raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} answered with HTTP status {response.status}.")
     if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
         raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} sends the file compressed although it was asked not to.")
-    too_large = JobError(Code.INPUT_TOO_LARGE, f"What {_host(target)} sends is larger than {max_bytes} bytes.")
+    too_large = JobError(Code.INPUT_TOO_LARGE, f"What {_host(target)} sends is larger than {max_bytes:,} bytes.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > max_bytes:
         raise too_large

@@ -2,7 +2,8 @@
 
 What is taken: JPEG, PNG, WebP, AVIF, HEIC, TIFF and BMP; of several pages or frames the first. EXIF rotation is applied
 and ICC profiles are converted to sRGB. 16-bit samples are scaled to 8; 32-bit ones (integer or float) are refused, for
-nobody knows their white. Decoding happens in a child process (`pipeline.decoder`) that has a limit on time and memory.
+nobody knows their white. Colour spaces that are said otherwise than by an ICC profile (gAMA and cHRM, nclx, EXIF) are
+taken as sRGB. Decoding happens in a child process (`pipeline.decoder`) that has a limit on time and memory.
 """
 
 import base64
@@ -222,10 +223,11 @@ def _decode(data: bytes, limits: Limits, subject: str, *, managed: bool, min_sid
 
 
 def _environment() -> dict[str, str]:
-    """Just what Python needs: what a stranger's file may take over holds no secrets. One BLAS thread saves address space."""
+    """Just what Python needs: what a stranger's file may take over holds no secrets. The rest saves address space."""
     kept = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "SYSTEMROOT", "VIRTUAL_ENV")
     root = Path(__file__).resolve().parent.parent
-    return {k: os.environ[k] for k in kept if k in os.environ} | {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+    here = {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}
+    return {k: os.environ[k] for k in kept if k in os.environ} | here
 
 
 def _send(pipe: IO[bytes], data: bytes) -> None:

@@ -111,8 +111,8 @@ def test_an_exif_block_that_cannot_be_read_leaves_the_picture_upright():
 
 
 def test_the_first_of_several_frames_or_pages_is_taken():
-    first, second = Image.fromarray(quarters()), Image.new("RGB", (96, 72))
     for kind, options in (("PNG", {}), ("MPO", {"quality": 95}), ("WEBP", {"lossless": True}), ("TIFF", {}), ("AVIF", {"quality": 95})):
+        first, second = Image.fromarray(quarters()), Image.new("RGB", (96, 72))
         photo = decode(save(first, kind, save_all=True, append_images=[second], **options))
         assert photo.rgb.shape == (72, 96, 3)
         assert_quarters(photo.rgb, tolerance=12)
