@@ -112,20 +112,24 @@ def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable
     client = _client(bucket)
     with answered(lambda error: input_failed(error, bucket)):
         response = client.get_object(Bucket=bucket.name, Key=key)
-        with closing(response["Body"]) as body:
-            if int(response["ContentLength"]) > max_bytes:
-                raise _too_large(max_bytes)
-            data = bytearray()
-            for chunk in body.iter_chunks(_CHUNK):
-                check()
-                data += chunk
-                if len(data) > max_bytes:
-                    raise _too_large(max_bytes)
+        data = _body(response, max_bytes, check)
+    if data is None:
+        raise JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
+    return data
+
+
+def _body(response: dict[str, Any], max_bytes: int, check: Callable[[], None]) -> bytes | None:
+    """What a get brings, None as soon as it is more than `max_bytes`; not every service tells the length beforehand."""
+    with closing(response["Body"]) as body:
+        if int(response.get("ContentLength") or 0) > max_bytes:
+            return None
+        data = bytearray()
+        for chunk in body.iter_chunks(_CHUNK):
+            check()
+            data += chunk
+            if len(data) > max_bytes:
+                return None
     return bytes(data)
-
-
-def _too_large(max_bytes: int) -> JobError:
-    return JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
 
 
 def _client(bucket: Bucket) -> Any:
@@ -192,12 +196,10 @@ def _before(client: Any, bucket: Bucket, key: str) -> _Before:
             if code in {"AccessDenied", "403"}:
                 return _Before(known=False)
             raise
-        with closing(response["Body"]) as body:
-            if int(response["ContentLength"]) > _MOST_KEPT_BYTES:
-                sentence = "A far larger object lies under one of this job's keys; choose another output_prefix."
-                raise JobError(Code.DELIVERY_FAILED, sentence)
-            headers = {header: response[header] for header in _KEPT_HEADERS if response.get(header)}
-            return _Before({"Body": body.read(), **headers})
+        data = _body(response, _MOST_KEPT_BYTES, _go_on)
+    if data is None:
+        raise JobError(Code.DELIVERY_FAILED, "A far larger object lies under one of this job's keys; choose another output_prefix.")
+    return _Before({"Body": data, **{header: response[header] for header in _KEPT_HEADERS if response.get(header)}})
 
 
 def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -> None:

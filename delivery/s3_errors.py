@@ -42,11 +42,15 @@ def answered(say: Callable[[Exception], JobError]) -> Iterator[None]:
 
 
 def error_code(error: Exception) -> str | None:
-    """The service's error code, such as `NoSuchBucket`, cut to what a code may consist of; None when there was no answer."""
+    """The service's error code, such as `NoSuchBucket`; None when there was no answer.
+
+    What does not look like a code is not repeated: with a job's own endpoint, anybody may have written it.
+    """
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
         return None
-    return re.sub(r"[^A-Za-z0-9.]", "", str(response.get("Error", {}).get("Code", "")))[:64] or "an unnamed error"
+    code = str(response.get("Error", {}).get("Code", ""))
+    return code if re.fullmatch(r"[A-Za-z0-9.]{1,64}", code) else "an unknown error"
 
 
 def delivery_failed(error: Exception, bucket: Bucket) -> JobError:

@@ -363,3 +363,45 @@ def test_the_result_stored_is_the_result_given(s3_service: S3Service) -> None:
         svg_url = json.load(answer)["svg_url"]
     with urllib.request.urlopen(svg_url) as answer:
         assert answer.read() == SVG
+
+
+class Odd(http.server.BaseHTTPRequestHandler):
+    """A service that answers every request with the same bytes, whatever they are."""
+
+    answer = b""
+
+    def do_GET(self) -> None:
+        self.wfile.write(self.answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 50, b"x" * 50),  # no length told
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"x" * 101, Code.INPUT_TOO_LARGE),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 60\r\n\r\n" + b"x" * 50, Code.INPUT_UNREACHABLE),  # cut off
+        (b"HTTP/1.0 301 Moved\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n", Code.INPUT_UNREACHABLE),
+        (b"HTTP/1.0 400 No\r\nContent-Length: 5\r\n\r\n<html", Code.INPUT_UNREACHABLE),
+        (b"HTTP/1.0 400 No\r\n\r\n<Error><Code>x http://h/?X-Amz-Signature=1\n</Code></Error>", Code.INPUT_UNREACHABLE),
+        (b"nonsense\r\n\r\n", Code.INPUT_UNREACHABLE),
+        (b"", Code.INPUT_UNREACHABLE),
+    ],
+)
+def test_odd_answers_become_one_sentence(answer: bytes, outcome: bytes | Code) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Answer", (Odd,), {"answer": answer}))
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        bucket = Bucket(f"http://127.0.0.1:{server.server_address[1]}", "a", "b", "bucket", read_timeout=2, max_attempts=1)
+        if isinstance(outcome, bytes):
+            assert fetch_s3("s3://bucket/key", bucket, 100) == outcome
+        else:
+            failed = refused(lambda: fetch_s3("s3://bucket/key", bucket, 100))
+            assert failed.code is outcome and "http" not in failed.sentence.lower() and failed.sentence.count("\n") == 0
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
