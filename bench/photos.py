@@ -28,7 +28,7 @@ from PIL import Image, ImageOps
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT.parent / "shared" / "photos"
 OUT = ROOT / "bench" / "out" / "photos"
-CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]  # fmt: skip
+CHROMIUM = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
 
 
 def hints(row: dict[str, str], hint: str) -> dict[str, object]:
@@ -46,8 +46,21 @@ def through_shell(photo: Path, folder: Path, row: dict[str, str], hint: str) -> 
     more = {"box": ["--vehicle-box", row["vehicle_bbox"]], "matte": ["--matte", str(PHOTOS / "masks" / f"{photo.stem}.png")]}.get(hint, [])
     if not row["vehicle_bbox"]:
         more = []
-    command = [sys.executable, "-m", "pipeline", str(photo), "-o", str(folder), "--engine", "classical", "--json", *more]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "pipeline",
+        str(photo),
+        "-o",
+        str(folder),
+        "--engine",
+        "classical",
+        "--json",
+        "--outputs",
+        "svg,png,intermediates",
+        *more,
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     result = json.loads(done.stdout) if done.returncode == 0 else {}
     return done.returncode, result, (done.stderr.strip().splitlines() or [""])[-1]
 
@@ -55,7 +68,7 @@ def through_shell(photo: Path, folder: Path, row: dict[str, str], hint: str) -> 
 def through_handler(photo: Path, folder: Path, row: dict[str, str], hint: str) -> dict[str, object]:
     """The RunPod handler's answer, files in `folder`."""
     os.environ |= {"ENGINE": "classical", "OUTPUT_DIR": str(folder), "LOG_LEVEL": "error"}
-    import handler
+    import handler  # noqa: PLC0415 - reads the environment set above
 
     job = {"image_base64": base64.b64encode(photo.read_bytes()).decode(), **hints(row, hint)}
     return asyncio.run(handler.handler({"id": photo.stem, "input": job}))
@@ -144,14 +157,7 @@ def main() -> int:
                 "chromium": chromium_shows(svg),
                 "vehicle": bool(row["vehicle_bbox"]) or uncertain,
             }
-            again = subprocess.run(
-                [sys.executable, "-m", "pipeline", str(photo), "-o", str(folder / "full"), "--engine", "classical", "--outputs", "svg,png,intermediates"]
-                + (["--vehicle-box", row["vehicle_bbox"]] if options.hint == "box" and row["vehicle_bbox"] else [])
-                + (["--matte", str(PHOTOS / "masks" / f"{photo.stem}.png")] if options.hint == "matte" and row["vehicle_bbox"] else []),
-                cwd=ROOT, capture_output=True, check=False,
-            )  # fmt: skip
-            checks["twice"] = again.returncode == 0 and (folder / "full" / "illustration.svg").read_bytes() == svg.read_bytes()
-            sheet(photo, folder / "full", result["vehicle_box"], quality["colors_used"])
+            sheet(photo, folder / "shell", result["vehicle_box"], quality["colors_used"])
             bad = [name for name, passed in checks.items() if not passed]
             failed += bool(bad)
             print(

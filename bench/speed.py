@@ -74,7 +74,8 @@ def main() -> int:
         ratios.append(total / measure)
         back.append(late / measure)
         print(
-            f"{name:32} total {total:5.1f} s  {done.timings}  vtracer {measure:4.1f} s  ratios {total / measure:.1f}, phases 3+4 {late / measure:.1f}",
+            f"{name:32} total {total:5.1f} s  {done.timings}  vtracer {measure:4.1f} s  "
+            f"ratios {total / measure:.1f}, phases 3+4 {late / measure:.1f}",
             flush=True,
         )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

@@ -61,7 +61,7 @@ def fetch(
     INPUT_TOO_LARGE (more than `max_bytes`), INPUT_UNREACHABLE (all that the network or the server did).
     """
     target = _parse(url)
-    deadline = _Deadline(time.monotonic() + timeout, timeout)
+    deadline = _Deadline(time.monotonic() + timeout)
     backend = _CheckedBackend(deadline, allow_private, resolve)
     context = tls or ssl.create_default_context(cafile=certifi.where())
     retrying = tenacity.Retrying(
@@ -85,11 +85,11 @@ def check_endpoint(url: str, *, allow_private: bool, resolve: Resolve = socket.g
     Raises JobError as `fetch` does. The other client resolves the name again by itself.
     """
     target = _parse(url)
-    deadline = _Deadline(time.monotonic() + timeout, timeout)
+    deadline = _Deadline(time.monotonic() + timeout)
     try:
         _addresses(_host(target), target.port or 443, allow_private, resolve, deadline)
-    except httpcore.ConnectError as fault:
-        raise JobError(Code.INPUT_UNREACHABLE, str(fault)) from fault
+    except _TransientError as fault:
+        raise JobError(Code.INPUT_UNREACHABLE, fault.sentence) from fault
     except httpcore.TimeoutException as fault:
         raise JobError(Code.INPUT_UNREACHABLE, f"The name {_host(target)} was not resolved within {timeout:g} s.") from fault
 
@@ -124,7 +124,6 @@ class _TransientError(Exception):
 @dataclass(frozen=True, slots=True)
 class _Deadline:
     end: float
-    seconds: float
 
     def left(self, most: float | None = None) -> float:
         """Seconds until the end, `most` at most. Raises httpcore.ReadTimeout when it has passed."""
@@ -189,7 +188,7 @@ class _CheckedBackend(httpcore.NetworkBackend):
 
 
 def _addresses(host: str, port: int, allow_private: bool, resolve: Resolve, deadline: _Deadline) -> list[str]:
-    """The host's addresses, all of them checked. Raises JobError INPUT_FORBIDDEN, httpcore's ConnectError or timeout."""
+    """The host's addresses, all of them checked. Raises JobError INPUT_FORBIDDEN, _TransientError, httpcore's timeout."""
     name = host.strip("[]")
     executor = ThreadPoolExecutor(1)  # the system's resolver knows no deadline
     try:
@@ -198,11 +197,11 @@ def _addresses(host: str, port: int, allow_private: bool, resolve: Resolve, dead
     except ResolveTimeout as fault:
         raise httpcore.ConnectTimeout("the name server did not answer") from fault
     except (OSError, UnicodeError) as fault:
-        raise httpcore.ConnectError(f"The name {host} cannot be resolved.") from fault
+        raise _TransientError(f"The name {host} cannot be resolved.") from fault
     finally:
         executor.shutdown(wait=False)
     if not addresses:
-        raise httpcore.ConnectError(f"The name {host} has no address.")
+        raise _TransientError(f"The name {host} has no address.")
     if not allow_private and not all(is_public(address) for address in addresses):
         raise JobError(Code.INPUT_FORBIDDEN, f"{host} has an address that is not public; this worker fetches from public ones only.")
     return addresses

@@ -8,7 +8,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
@@ -17,7 +17,7 @@ from pipeline import palette as palettes
 from pipeline.errors import Code, JobError
 
 #: Version of the contract spoken here. Keys may be added within one; meanings change only with the next.
-SCHEMA = 1
+SCHEMA: Final = 1
 
 REMOVE = ("side view mirror", "car logo", "brand badge", "license plate", "text", "sticker")
 OUTPUTS = ("svg", "png", "report", "intermediates", "pdf")

@@ -22,13 +22,15 @@ from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.phase2_illustrate.illustrate import illustrate
 from pipeline.phase3_enforce import ciede2000
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
+from pipeline.phase3_enforce.upscale_classical import upscale_flat
 from pipeline.phase4_vectorize.svg import Stroke
-from pipeline.phase4_vectorize.vectorize import VectorSettings, render, vectorize
-from pipeline.photo import decode, letterbox_gray
+from pipeline.phase4_vectorize.vectorize import Canvas, VectorSettings, render, vectorize
+from pipeline.photo import decode
 from pipeline.progress import Progress
 from pipeline.run import TRACERS
 from pipeline.settings import load
 from pipeline.shell import run_app
+from pipeline.square import resized
 from pipeline.values import CleanPlate, Frame, Illustration, LabelImage, Matte, Rgb
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -54,8 +56,7 @@ def _square(path: Path) -> Rgb:
 
 
 def _matte(path: Path, side: int) -> Matte:
-    gray = np.ascontiguousarray(_square(path)[..., 0])
-    return Matte(letterbox_gray(gray, Frame.fit(*gray.shape[::-1], side), side), None)
+    return Matte(resized(np.ascontiguousarray(_square(path)[..., 0]), side), None)
 
 
 def _frame(side: int) -> Frame:
@@ -105,7 +106,7 @@ def enforce_command(
     blank = np.zeros((side, side), bool)
     drawn = Illustration(flat, _frame(side), _matte(matte, side), blank, None, None, None, 1)
     limits = EnforceSettings(settings.phase3.detail if detail is None else detail, settings.phase3.budget)
-    image = enforce(drawn, colors, size, keep_background, engines.upscale_flat, limits, Progress())
+    image = enforce(drawn, colors, size, keep_background, upscale_flat, limits, Progress())
     _write(out, label_png(image.labels, colors))
     sys.stdout.write(json.dumps({"regions": image.regions, "detail_changed_fraction": round(image.changed, 5)}) + "\n")
 
@@ -137,7 +138,7 @@ def vectorize_command(
     image, palette = _labels(source)
     settings = load().phase4
     stroke = Stroke(stroke_width, normalize_hex(stroke_color))
-    canvas = "vehicle" if vehicle_canvas else "square"
+    canvas: Canvas = "vehicle" if vehicle_canvas else "square"
     vector = VectorSettings("boundaries" if stroke_width > 0 else "none", stroke, canvas, None, settings.tolerance)
     svg = vectorize(image, palette, TRACERS[settings.tracer], vector, {"palette": list(palette.colors)}, False, Progress()).svg
     _write(out, svg)

@@ -59,7 +59,8 @@ def _vehicle(photo: Photo, given: Gray | None, job: Job, frame: Frame, side: int
 def _metadata(photo: Photo, matte: Gray | None, job: Job, settings: Settings, steps: Steps) -> dict[str, object]:
     """What the SVG says of itself: enough to know the same work again, and nothing of the job or the hour."""
     told = job.model_dump(exclude={"image_url", "image_base64", "matte_url", "matte_base64", "outputs", "delivery", "output_prefix"})
-    work = {"job": told, "settings": settings.model_dump(), "matte": hashlib.sha256(matte).hexdigest() if matte is not None else None}
+    matte_digest = None if matte is None else hashlib.sha256(matte.tobytes()).hexdigest()
+    work = {"job": told, "settings": settings.model_dump(), "matte": matte_digest}
     return {
         "photo_sha256": photo.digest,
         "settings_sha256": hashlib.sha256(json.dumps(work, sort_keys=True).encode()).hexdigest(),

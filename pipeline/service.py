@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import cv2
 import structlog
 
 from delivery import (
@@ -36,6 +36,7 @@ from pipeline.progress import Progress
 from pipeline.report import report_html
 from pipeline.run import Finished, check_generation, intermediates, run, vehicle_box
 from pipeline.settings import Environment, Settings
+from pipeline.square import resized
 from pipeline.steps import Steps
 from pipeline.values import Gray, Photo
 
@@ -106,20 +107,20 @@ def _destination(job: Job, worker: Worker, bucket: Bucket | None, job_id: str, f
     if where == "s3":
         if bucket is None:
             raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME or send s3Config.")
-        target = {"bucket": bucket, "key_prefix": prefix}
-        return _Destination(partial(s3_urls, **target), partial(deliver_s3, **target, check=progress.check))
+        upload = partial(deliver_s3, bucket=bucket, key_prefix=prefix, check=progress.check)
+        return _Destination(partial(s3_urls, bucket=bucket, key_prefix=prefix), upload)
     if inside:
         raise JobError(Code.INVALID_INPUT, "delivery is local, which nobody can fetch from inside RunPod; use s3 or inline.")
     place = folder or worker.environment.output_dir / prefix
     return _Destination(partial(local_urls, folder=place), partial(deliver_local, folder=place, check=progress.check))
 
 
-def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[Mapping[str, str]], Result]) -> dict[str, object]:
+def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[Mapping[str, str]], Result]) -> dict[str, Any]:
     """Deliver the files and, but inline, the result beside them; the answer is that same result."""
     if destination.urls is None or destination.put is None:
         return tell(deliver_inline(files)).public()
     urls = destination.urls([file.name for file in files])
-    told: list[dict[str, object]] = []
+    told: list[dict[str, Any]] = []
 
     def last() -> bytes:  # called when all other files are in place, so that it can tell how long they took
         told.append(tell(urls).public())
@@ -196,7 +197,7 @@ def _artifacts(finished: Finished, job: Job, result: Result) -> list[Artifact]:
         made.append(Artifact.of("illustration.pdf", pdf_from_svg(finished.drawing.svg)))
     if "report" in job.outputs:
         page = report_html(
-            photo_png=png(cv2.resize(finished.photo, (_REPORT_PHOTO, _REPORT_PHOTO), interpolation=cv2.INTER_AREA)),
+            photo_png=png(resized(finished.photo, _REPORT_PHOTO)),
             svg=finished.drawing.svg,
             preview_png=finished.drawing.png,
             intermediates=pictures,
@@ -213,7 +214,7 @@ _URLS = {"illustration.svg": "svg_url", "preview.png": "png_url", "report.html":
 
 def perform(
     job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object = None, folder: Path | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files.
 
     Raises JobError; any other exception is a bug, see `explain`. A failed job leaves no file anywhere.

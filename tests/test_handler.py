@@ -41,6 +41,7 @@ def run(tmp_path, job, **more):
         capture_output=True,
         text=True,
         timeout=300,
+        check=False,
     )
 
 
@@ -57,7 +58,7 @@ def test_test_input_json(tmp_path, photo):
 def test_test_input_argument_and_failure(tmp_path):
     done = subprocess.run(
         [sys.executable, "-u", str(ROOT / "handler.py"), "--test_input", json.dumps({"id": "x", "input": {"image_base64": "AAAA"}})],
-        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120,
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 1
     assert "UNSUPPORTED_IMAGE: " in done.stdout + done.stderr

@@ -49,7 +49,7 @@ def test_what_is_wrong_is_named_by_its_path(tmp_path, text, said):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(SettingsError, match="nowhere.yaml"):
+    with pytest.raises(SettingsError, match=r"nowhere\.yaml"):
         load(tmp_path / "nowhere.yaml")
 
 

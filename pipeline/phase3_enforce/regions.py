@@ -18,7 +18,7 @@ def _root(parent: NDArray[np.int32], i: int) -> int:
 
 
 @njit(cache=True)
-def connected(key: NDArray[np.uint8]) -> tuple[NDArray[np.int32], int]:
+def connected(key: NDArray[np.uint8]) -> tuple[NDArray[np.int32], int]:  # noqa: PLR0912 - two passes over one table
     """4-connected areas of equal key: (H, W) uint8 → ((H, W) int32 numbered from 0 in scan order, count).
 
     Runs along rows are the elements of the union-find, so that memory and time follow the boundaries.

@@ -23,6 +23,9 @@ class Stroke:
     color: str
 
 
+BLACK = Stroke(2.0, "#000000")
+
+
 def _number(v: float) -> str:
     return f"{v:.2f}".rstrip("0").rstrip(".")
 

@@ -9,7 +9,7 @@ import resvg_py
 
 from pipeline.palette import Palette
 from pipeline.phase4_vectorize import lines
-from pipeline.phase4_vectorize.svg import Stroke, audit, write
+from pipeline.phase4_vectorize.svg import BLACK, Stroke, audit, write
 from pipeline.phase4_vectorize.tracer import Tracer
 from pipeline.progress import Progress
 from pipeline.values import Box, Drawing, LabelImage
@@ -26,7 +26,7 @@ class VectorSettings:
     """`tolerance`: how far, in units of the working raster, a fitted curve may stray from its boundary."""
 
     mode: Mode = "both"
-    stroke: Stroke = Stroke(2.0, "#000000")
+    stroke: Stroke = BLACK
     canvas: Canvas = "square"
     background: str | None = None
     tolerance: float = 1.5
