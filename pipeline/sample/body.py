@@ -12,7 +12,7 @@ from pipeline.sample.fields import Array, bilinear, unit
 WHEELS = (1.33, -1.27)  # x of the axles
 AXLE, TYRE, ARCH = 0.325, 0.325, 0.372  # height of the axles, radius of the tyres and of the openings
 FLOOR, ROOF, MIDDLE = 0.16, 1.453, -0.35
-_STEP = 0.001
+_STEP = 0.00025
 # Height against the x of the front and of the rear of the centre profile, and against the half width.
 _FRONT = (
     (0.16, 1.98), (0.20, 2.06), (0.30, 2.13), (0.42, 2.155), (0.55, 2.15), (0.64, 2.115), (0.70, 2.04), (0.75, 1.93), (0.80, 1.77),
@@ -31,16 +31,16 @@ _HALF = (
 
 
 def _table() -> Array:
-    """(N, 3): front, rear and half width, one row a millimetre from the floor up, smoothed so that the body has no facets."""
+    """(N, 3): front, rear and half width, one row a `_STEP` from the floor up, smoothed so that the body has no facets."""
     y = np.arange(FLOOR, ROOF + _STEP, _STEP)
-    kernel = np.exp(-0.5 * (np.arange(-45, 46) / 14.0) ** 2)
+    kernel = np.exp(-0.5 * (np.arange(-180, 181) / 56.0) ** 2)
     kernel /= kernel.sum()
     rows = []
     for points in (_FRONT, _REAR, _HALF):
         p = np.array(points)
         raw = np.interp(y, p[:, 0], p[:, 1])
         # Odd reflection at the ends keeps the slope there.
-        padded = np.concatenate([2 * raw[0] - raw[45:0:-1], raw, 2 * raw[-1] - raw[-2:-47:-1]])
+        padded = np.concatenate([2 * raw[0] - raw[180:0:-1], raw, 2 * raw[-1] - raw[-2:-182:-1]])
         rows.append(np.convolve(padded, kernel, "valid"))
     return np.stack(rows, 1).astype(np.float32)
 

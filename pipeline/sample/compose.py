@@ -1,5 +1,6 @@
 """One seed to one scene: picture and ground truth."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -60,7 +61,8 @@ def _car_layer(studio: car.Studio, camera: Camera) -> tuple[NDArray[np.float32],
     cover = np.zeros((camera.height, camera.width), np.float32)
     ids = np.zeros((camera.height * _SCALE, camera.width * _SCALE), np.uint8)
     x0, y0, x1, y1 = _window(camera)
-    for top in range(y0, y1, _BAND):
+
+    def band(top: int) -> None:
         low = min(top + _BAND, y1)
         fine, names = car.render(studio, camera.rays(x0, top, x1, low, _SCALE))
         # Highlights are cut before averaging, as a sensor's wells are, or their edges would stay jagged.
@@ -69,6 +71,10 @@ def _car_layer(studio: car.Studio, camera: Camera) -> tuple[NDArray[np.float32],
         color[top:low, x0:x1] = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
         cover[top:low, x0:x1] = cv2.resize((names > 0).astype(np.float32), size, interpolation=cv2.INTER_AREA)
         ids[top * _SCALE : low * _SCALE, x0 * _SCALE : x1 * _SCALE] = names
+
+    # The bands do not overlap, so their order does not matter; NumPy works outside the interpreter's lock.
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(band, range(y0, y1, _BAND)))
     return color, cover, ids
 
 
@@ -120,8 +126,8 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
     row = houses.houses(look)
     camera, light = aim(look, width, height), make_light(look, row)
     studio = car.studio(look, light, decals.draw(look), camera)
-    background, depth = street.render(look, light, camera, row)
-    background = defocus(background, depth, look.distance + 0.5, width / 330)
+    background, depth = street.render(street.prepare(look, light, row), camera)
+    background = defocus(background, depth, look.distance + 0.5, width / 300)
     color, cover, ids = _car_layer(studio, camera)
     picture = background * (1 - cover)[..., None] + color
     if look.mirrored:

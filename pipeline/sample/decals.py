@@ -174,7 +174,7 @@ def _gap_lines() -> list[Points]:
                 (-0.365, 0.97),
             ]
         ),
-        curve([(-0.372, 0.30), (-0.385, 0.262), (-0.42, 0.25), (-0.75, 0.25), (-0.86, 0.29)])
+        curve([(-0.345, 0.252), (-0.75, 0.25), (-0.86, 0.29)])
         + arc(WHEELS[1], AXLE, ARCH + 0.05, 8, 62, 20)
         + curve([(-1.10, 0.72), (-1.20, 0.85), (-1.30, 0.99)]),
         curve([(front + 0.36, 0.44), (front + 0.44, 0.55), (front + 0.46, 0.66)]),
@@ -233,7 +233,7 @@ def _slats(grille: Canvas) -> Canvas:
     for y in np.arange(0.565, 0.68, 0.019):
         slats.line([(-0.5, float(y)), (0.5, float(y))], 0.006)
     for k, y in enumerate(np.arange(0.20, 0.40, 0.022)):
-        for z in np.arange(-0.66 + 0.02 * (k % 2), 0.66, 0.04):
+        for z in np.arange(-0.58 + 0.02 * (k % 2), 0.55, 0.04):
             slats.line([(float(z), float(y)), (float(z) + 0.02, float(y) + 0.022), (float(z) + 0.04, float(y))], 0.004, 150)
     np.minimum(slats.pixels, grille.pixels, out=slats.pixels)
     return slats

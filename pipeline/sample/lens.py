@@ -46,6 +46,8 @@ def _fringes(color: Array) -> Array:
 def expose(color: Array, rng: np.random.Generator, exposure: float) -> NDArray[np.uint8]:
     """Linear light (H, W, 3) to an sRGB picture (H, W, 3) uint8."""
     height, width = color.shape[:2]
+    # No lens draws a pixel sharply.
+    color = cv2.GaussianBlur(color, (0, 0), 0.45)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     away = ((x - width / 2) ** 2 + (y - height / 2) ** 2) / ((width / 2) ** 2 + (height / 2) ** 2)
     color = color * (exposure * (1 - 0.34 * away))[..., None]

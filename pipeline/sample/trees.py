@@ -52,7 +52,7 @@ def _crown(picture: Bytes, rng: np.random.Generator, cx: float, cy: float, radiu
 
 
 def planting(look: Look, sun: Array) -> Sheet:
-    """Street trees, a lamp post and a hedge as a sheet (H, W, 4), left -24, right 8, 8 m high."""
+    """Trees and a lamp post as a sheet (H, W, 4) uint8: sRGB times coverage, and coverage; the pavement at height 0."""
     rng = look.rng(4)
     density, left, right, high = 48.0, -26.0, 8.0, 8.0
     picture: Bytes = np.zeros((round(high * density), round((right - left) * density), 4), np.uint8)
@@ -73,4 +73,5 @@ def planting(look: Look, sun: Array) -> Sheet:
                 cv2.line(picture, at(x + lean, 3.3), at(x + lean + branch, 4.6), (60, 50, 42, 255), 4, cv2.LINE_AA)
             _crown(picture, rng, x + lean - left, 4.9, float(rng.uniform(1.3, 1.8)), density, sun)
         x += float(rng.uniform(4.2, 7.5))
-    return Sheet(picture, left, high, density)
+    # Colour and coverage are blurred alike, so the colour stays multiplied by the coverage.
+    return Sheet(np.asarray(cv2.GaussianBlur(picture, (0, 0), 0.8), np.uint8), left, high, density)
