@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
-from pipeline.phase2_illustrate.strokes import drawn, joined, smoothed, thin, traced
+from pipeline.phase2_illustrate.strokes import cut, drawn, joined, smoothed, thin, traced
 from pipeline.values import Gray, Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -23,6 +23,7 @@ REACH = 3.5  # from a line to the surfaces beside it
 DARK = 18.0  # L* of both sides below which there is nothing to see
 SHORTEST = 32.0  # pixels at a side of 1024, as all lengths here
 CLEARANCE = 3.5  # nearest that a line comes to an area's boundary
+CROSSING = 16.0  # longest that a line stays near a boundary and still only crosses it
 CROWDED = 0.085  # share of line pixels in a window from which lines are a texture
 
 
@@ -105,12 +106,14 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
     ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), WEAK, SURE))
-    side = 2 * round(15 * unit) + 1
-    crowded = cv2.blur(found.astype(np.float32), (side, side)) > CROWDED / unit
     clear = cv2.distanceTransform((~boundary_of(labels[window])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit
-    paths = joined(traced(found & ~crowded & clear), gap=12 * unit, turn=35)
+    side = 2 * round(15 * unit) + 1
+    crowded = cv2.blur((found & clear).astype(np.float32), (side, side)) > CROWDED / unit
+    paths = joined(traced(found & ~crowded), gap=12 * unit, turn=35)
+    # A line may cross a boundary, but does not run along one.
+    free = [part for path in paths for part in cut(smoothed(path, 4 * unit), clear, CROSSING * unit)]
     ink = np.zeros(inside.shape, bool)
-    ink[window] = drawn([smoothed(p, 4 * unit) for p in paths], strength.shape, SHORTEST * unit) & clear
+    ink[window] = drawn(free, strength.shape, SHORTEST * unit)
     edges = np.zeros(inside.shape, np.uint8)
     edges[window] = np.clip(strength * 8, 0, 255).astype(np.uint8)
     return ink, edges

@@ -90,6 +90,22 @@ def smoothed(path: Path, sigma: float) -> Path:
     return np.asarray(wide[reach : reach + len(points)])
 
 
+def cut(path: Path, clear: Mask, longest: float) -> list[Path]:
+    """The path without the stretches of more than `longest` points, and without ends, that lie where `clear` is false."""
+    x, y = np.round(path).astype(np.intp).T
+    free = clear[np.clip(y, 0, clear.shape[0] - 1), np.clip(x, 0, clear.shape[1] - 1)]
+    turns = np.flatnonzero(np.diff(free.astype(np.int8))) + 1
+    runs = np.split(np.arange(len(path)), turns)
+    keep = [bool(free[run[0]]) or (0 < k < len(runs) - 1 and len(run) <= longest) for k, run in enumerate(runs)]
+    parts: list[list[int]] = [[]]
+    for run, kept in zip(runs, keep, strict=True):
+        if kept:
+            parts[-1].extend(run.tolist())
+        elif parts[-1]:
+            parts.append([])
+    return [path[part] for part in parts if len(part) > 1]
+
+
 def drawn(paths: Sequence[Path], shape: tuple[int, ...], shortest: float) -> Mask:
     """Mask (H, W) of the paths of at least `shortest` pixels' length, one pixel wide."""
     canvas = np.zeros(shape[:2], np.uint8)
