@@ -402,7 +402,8 @@ def test_an_unknown_name():
     def resolve(*arguments, **options):
         raise socket.gaierror(-2, "Name or service not known")
 
-    refusal(Code.INPUT_UNREACHABLE, fetch, "http://nowhere.invalid/", max_bytes=1, allow_private=False, resolve=resolve)
+    sentence = refusal(Code.INPUT_UNREACHABLE, fetch, "http://nowhere.invalid/", max_bytes=1, allow_private=False, resolve=resolve)
+    assert sentence == "The name nowhere.invalid cannot be resolved."
     refusal(Code.INPUT_UNREACHABLE, check_endpoint, "http://nowhere.invalid/", allow_private=False, resolve=resolve)
 
 
