@@ -34,27 +34,43 @@ _PHASES = ("fetch", "sanitize", "illustrate", "enforce", "vectorize", "deliver")
 
 
 @dataclass(frozen=True, slots=True)
-class _View:
-    """What the SVG shows of the square working raster (all in its units), and how many paths each colour has."""
+class _Rect:
+    """A rectangle of the square working raster, in its units."""
 
     x: float
     y: float
     width: float
     height: float
-    side: float
-    paths: Mapping[str, int]
+
+    def meet(self, other: "_Rect") -> "_Rect":
+        """What both cover; this rectangle itself where that is nothing."""
+        x, y = max(self.x, other.x), max(self.y, other.y)
+        width, height = min(self.x + self.width, other.x + other.width) - x, min(self.y + self.height, other.y + other.height) - y
+        return _Rect(x, y, width, height) if width > 0 and height > 0 else self
 
     @property
-    def box(self) -> str:
-        """The style that gives an element the drawing's proportions, as large as the window allows."""
-        ratio = self.width / self.height
-        return f"aspect-ratio:{self.width:g}/{self.height:g};width:min(100%,{82 * ratio:.2f}vh)"
+    def frame(self) -> str:
+        """The style that gives an element this rectangle's proportions, as large as the window allows."""
+        return f"aspect-ratio:{self.width:g}/{self.height:g};width:min(100%,{82 * self.width / self.height:.2f}vh)"
 
-    @property
-    def photo(self) -> str:
-        """The style that lays the square photo under the drawing."""
+    def lay(self, picture: "_Rect") -> str:
+        """The style that lays a picture of `picture` into an element that shows this rectangle."""
         k, h = 100 / self.width, 100 / self.height
-        return f"left:{-self.x * k:.4f}%;top:{-self.y * h:.4f}%;width:{self.side * k:.4f}%;height:{self.side * h:.4f}%"
+        left, top = (picture.x - self.x) * k, (picture.y - self.y) * h
+        return f"left:{left:.4f}%;top:{top:.4f}%;width:{picture.width * k:.4f}%;height:{picture.height * h:.4f}%"
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """The whole `square`, the SVG's `canvas` in it, the part that is `shown`, and how many paths each colour has.
+
+    Only the photo's part of the canvas is shown: outside of it nothing is ever drawn.
+    """
+
+    square: _Rect
+    canvas: _Rect
+    shown: _Rect
+    paths: Mapping[str, int]
 
 
 def report_html(
@@ -78,7 +94,7 @@ def report_html(
         _compare(view, photo, _data_uri(preview_png, "png")),
         _explore(view, svg, result),
         _quality(result, view),
-        f'<div class="pair"><div>{_removed(result, photo)}{_timings(result)}</div>',
+        f'<div class="pair"><div>{_removed(result, view, photo)}{_timings(result)}</div>',
         f"<div>{_palette(result, view)}{_versions(result)}</div></div>",
         _strip(intermediates),
         _raw(result),
@@ -108,11 +124,20 @@ def report_html(
 def _view(svg: bytes, result: Mapping[str, Any]) -> _View:
     root = ElementTree.fromstring(svg)
     x, y, width, height = (float(number) for number in root.get("viewBox", "").split())
+    canvas = _Rect(x, y, width, height)
     paths: Counter[str] = Counter()
     for group in root.iter(f"{_SVG}g"):
         if group.get("data-color"):
             paths[group.get("data-color", "").upper()] += len(group)
-    return _View(x, y, width, height, float(result["frame"]["width"]), paths)
+    side = float(result["frame"]["width"])
+    return _View(_Rect(0, 0, side, side), canvas, canvas.meet(_photo_part(result)), paths)
+
+
+def _photo_part(result: Mapping[str, Any]) -> _Rect:
+    """Where the photo lies in the square: centred, so that the bars on both sides are alike."""
+    frame = result["frame"]
+    side, x0, y0 = float(frame["width"]), float(frame["x0"]), float(frame["y0"])
+    return _Rect(x0, y0, side - 2 * x0, side - 2 * y0)
 
 
 def _data_uri(data: bytes, kind: str) -> str:
@@ -176,11 +201,12 @@ def _warnings(warnings: Sequence[str]) -> str:
 
 
 def _compare(view: _View, photo: str, preview: str) -> str:
-    body = f"""<div class="compare" style="{view.box};--at:50%">
-<div class="stage" style="{view.box}">
-<img class="after" alt="The illustration" src="{preview}"><span class="tag r">Illustration</span></div>
-<div class="stage top" style="{view.box}">
-<img class="photo" alt="The photo" style="{view.photo}" src="{photo}"><span class="tag l">Photo</span></div>
+    frame, before, after = view.shown.frame, view.shown.lay(view.square), view.shown.lay(view.canvas)
+    body = f"""<div class="compare" style="{frame};--at:50%">
+<div class="stage" style="{frame}">
+<img class="laid" alt="The illustration" style="{after}" src="{preview}"><span class="tag r">Illustration</span></div>
+<div class="stage top" style="{frame}">
+<img class="laid" alt="The photo" style="{before}" src="{photo}"><span class="tag l">Photo</span></div>
 <input type="range" min="0" max="100" step="0.5" value="50" aria-label="Share of the photo, percent"><span class="handle"></span>
 </div>"""
     return _section("Before and after", body, '<p class="note needs-js">Drag, or use the arrow keys.</p>')
@@ -190,6 +216,8 @@ def _explore(view: _View, svg: bytes, result: Mapping[str, Any]) -> str:
     text = svg.decode()
     # the declaration has no place inside a page, and the metadata is shown below as text
     drawing = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    shown = view.shown
+    drawing = re.sub(r'viewBox="[^"]*"', f'viewBox="{shown.x:g} {shown.y:g} {shown.width:g} {shown.height:g}"', drawing, count=1)
     colors = [color for color in result["palette"] if view.paths.get(str(color).upper())]
     rows = "".join(
         f'<button type="button" aria-pressed="true" data-color="{escape(color)}"><i style="background:{_css(color)}"></i>{escape(color)}'
@@ -213,7 +241,7 @@ def _explore(view: _View, svg: bytes, result: Mapping[str, Any]) -> str:
     keys = "Drag to move; Ctrl and wheel, pinch, double-click or the + and − keys to zoom."
     hint = f'<p class="note needs-js" style="margin-top:10px">{keys}</p>'
     stage = (
-        f'<div class="stage drawing paper printed" style="{view.box}" tabindex="0" role="group" aria-label="The drawing">{drawing}</div>'
+        f'<div class="stage drawing paper printed" style="{shown.frame}" tabindex="0" role="group" aria-label="The drawing">{drawing}</div>'
     )
     return _section("The drawing", f'<div class="explore"><div>{stage}{hint}</div>{side}</div>', tools)
 
@@ -272,16 +300,14 @@ def _rectangle(box: Sequence[float], kind: str = "") -> str:
     return f'<rect{kind} x="{x0:g}" y="{y0:g}" width="{x1 - x0:g}" height="{y1 - y0:g}"/>'
 
 
-def _removed(result: Mapping[str, Any], photo: str) -> str:
+def _removed(result: Mapping[str, Any], view: _View, photo: str) -> str:
     """The photo's part of its square with the boxes, which are fractions of the upright photo."""
-    frame = result["frame"]
-    side, x0, y0 = float(frame["width"]), float(frame["x0"]), float(frame["y0"])
-    width, height = side - 2 * x0, side - 2 * y0
-    whole = _View(x0, y0, width, height, side, {})
+    part = _photo_part(result)
+    laid = part.lay(view.square)
     boxes = "".join(_rectangle(item["box"]) for item in result["removed"])
     vehicle = _rectangle(result["vehicle_box"], ' class="vehicle"')
     stage = (
-        f'<div class="stage" style="{whole.box}"><img class="photo" alt="The photo with boxes" style="{whole.photo}" src="{photo}">'
+        f'<div class="stage" style="{part.frame}"><img class="laid" alt="The photo with boxes" style="{laid}" src="{photo}">'
         f'<svg class="boxes" viewBox="0 0 1 1" preserveAspectRatio="none" aria-hidden="true">{vehicle}{boxes}</svg></div>'
     )
     items = "".join(f"<li>{escape(str(item['label']))}<span>score {_shown(item['score'])}</span></li>" for item in result["removed"])

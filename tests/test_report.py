@@ -198,6 +198,13 @@ def test_the_photo_lies_under_the_drawing() -> None:
     )
 
 
+def test_only_the_photos_part_of_a_square_canvas_is_shown() -> None:
+    text = page(svg=SVG.replace(b'viewBox="100 200 800 600"', b'viewBox="0 0 1024 1024"'))
+    assert '<svg xmlns="http://www.w3.org/2000/svg"' in text and 'viewBox="0 128 1024 768"' in text
+    laid = re.findall(r'alt="The (?:photo|illustration)" style="([^"]*)"', text)
+    assert laid == ["left:0.0000%;top:-16.6667%;width:100.0000%;height:133.3333%"] * 2
+
+
 def test_boxes_are_fractions_of_the_upright_photo() -> None:
     text = page()
     assert '<rect x="0.25" y="0.5" width="0.25" height="0.125"/>' in text

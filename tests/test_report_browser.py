@@ -126,7 +126,7 @@ def test_without_scripts_both_pictures_show(browser: Browser, tmp_path: Path) ->
     page.goto((tmp_path / "report.html").as_uri())
     before, after = page.get_by_alt_text("The photo", exact=True), page.get_by_alt_text("The illustration")
     assert before.is_visible() and after.is_visible()
-    left, right = after.bounding_box(), page.locator(".compare .top").bounding_box()
+    left, right = page.locator(".compare .top").bounding_box(), after.bounding_box()
     assert left["x"] + left["width"] <= right["x"]  # side by side, not one over the other
     assert not page.locator(".compare input").is_visible() and not page.locator("[data-layer=lines]").is_visible()
     context.close()
