@@ -3,7 +3,6 @@
 import cv2
 import numpy as np
 
-from pipeline.color import srgb_to_lab
 from pipeline.phase2_illustrate.glass import panes
 from pipeline.values import Mask, Rgb
 
@@ -18,12 +17,14 @@ def draw(rgb: Rgb, inside: Mask) -> Rgb:
     """
     unit = len(rgb) / 1024
     size = max(5, round(9 * unit))
-    calm = cv2.bilateralFilter(rgb, size, 35, 6 * unit)
-    pane = panes(srgb_to_lab(calm).astype(np.float32), inside)
-    drawn = cv2.bilateralFilter(rgb, size, 14, 3 * unit).astype(np.float32)
+    smooth = cv2.cvtColor(cv2.bilateralFilter(rgb, size, 35, 6 * unit).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    pane = panes(smooth, inside)
+    light = smooth[..., 0]
     for k in np.unique(pane[pane > 0]):
         here = pane == k
-        glass = np.percentile(calm[here], 30, axis=0)
-        step = calm[here] - glass
-        drawn[here] = glass + np.where(step > 0, KEPT, KEPT_DARK) * step
-    return np.where(inside[..., None], np.round(drawn).astype(np.uint8), rgb)
+        glass = np.percentile(light[here], 30)
+        step = light[here] - glass
+        light[here] = glass + np.where(step > 0, KEPT, KEPT_DARK) * step
+    calm = np.round(np.clip(cv2.cvtColor(smooth, cv2.COLOR_LAB2RGB), 0, 1) * 255).astype(np.uint8)
+    drawn = np.where(pane[..., None] > 0, calm, cv2.bilateralFilter(rgb, size, 14, 3 * unit))
+    return np.where(inside[..., None], drawn, rgb).astype(np.uint8)
