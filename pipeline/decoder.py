@@ -191,14 +191,12 @@ def _channels(image: Image.Image, subject: str) -> tuple[Image.Image, Gray | Non
 
 
 def _from_16_bit(image: Image.Image) -> tuple[Image.Image, Gray | None]:
-    """Grey of 9 to 16 bits to 8, scaled. TIFF says its true depth (tag 258) and whether 0 is white (tag 262)."""
-    values = np.asarray(image).astype(np.uint16)
+    """Grey of 9 to 16 bits to its upper 8, as Pillow does for colour. TIFF says the true depth (tag 258) and whether 0 is white (262)."""
+    values = np.asarray(image)
     tags = getattr(image, "tag_v2", {})
-    top = (1 << int(tags.get(258, (16,))[0])) - 1
     transparent = image.info.get("transparency")
     alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
-    scaled = (np.minimum(values, top).astype(np.uint32) * 255 + top // 2) // top
-    grey = scaled.astype(np.uint8)
+    grey = (values >> max(0, int(tags.get(258, (16,))[0]) - 8)).astype(np.uint8)
     return Image.fromarray(255 - grey if tags.get(262) == 0 else grey), alpha
 
 

@@ -1,7 +1,7 @@
 """Photo intake: bytes → `Photo` (upright, sRGB, 8 bits) or a refusal; and the photo's way into a square.
 
 What is taken: JPEG, PNG, WebP, AVIF, HEIC, TIFF and BMP; of several pages or frames the first. EXIF rotation is applied
-and ICC profiles are converted to sRGB. 16-bit samples are scaled to 8; 32-bit ones (integer or float) are refused, for
+and ICC profiles are converted to sRGB. 16-bit samples keep their upper 8 bits; 32-bit ones (integer or float) are refused, for
 nobody knows their white. Colour spaces that are said otherwise than by an ICC profile (gAMA and cHRM, nclx, EXIF) are
 taken as sRGB. Decoding happens in a child process (`pipeline.decoder`) that has a limit on time and memory.
 """
