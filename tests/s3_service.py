@@ -88,7 +88,7 @@ def _swift(folder: Path) -> Iterator[S3Service]:
 
 
 def _moto() -> Iterator[S3Service]:
-    from moto.server import ThreadedMotoServer  # noqa: PLC0415 - slow to import, and only here
+    from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
