@@ -67,7 +67,7 @@ def _mirror(s: Studio, d: Array, side: float) -> tuple[Array, Array]:
     p = s.origin + reach[:, None] * d
     t = np.where(p[:, 0] > x - 0.02, t, np.inf)
     shell = lacquer(s.light, s.look, d, n, n, np.zeros_like(reach), np.ones_like(reach))
-    # A black foot and an amber strip, as most mirrors have.
+    # A black foot, as most mirrors have.
     foot = (p[:, 1] < y - 0.040)[:, None]
     shell = np.where(foot, rubber(s.light, d, n, 0.02, 0.6), shell)
     x, y, z = _STALK

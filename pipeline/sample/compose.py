@@ -129,7 +129,9 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
     background, depth = street.render(street.prepare(look, light, row), camera)
     background = defocus(background, depth, look.distance + 0.5, width / 300)
     color, cover, ids = _car_layer(studio, camera)
-    picture = background * (1 - cover)[..., None] + color
+    background *= (1 - cover)[..., None]
+    picture = background + color
+    del background, depth, color
     if look.mirrored:
         picture, cover, ids = picture[:, ::-1].copy(), cover[:, ::-1].copy(), ids[:, ::-1]
     mask = _solid(cover)

@@ -25,10 +25,10 @@ PAINTS = (
     Paint("graphite", (0.055, 0.06, 0.07), 0.8),
     Paint("light blue", (0.16, 0.36, 0.52), 0.5),
 )
-MODELS = ("AURELIA", "MERIDIAN", "SORENTA", "CALDERA", "VANTARO", "LUMINA")
+MODELS = ("AURELIA", "MERIDIAN", "ALVERNA", "CALDERA", "VANTARO", "LIMARA")
 SIGNS = ("BAKERY", "PHARMACY", "BOOKS", "CAFE ROMA", "HOTEL", "FLORIST")
 # Letters that look alike (I and 1, O and 0, B and 8, S and 5, Z and 2) stay out, as on many real plates.
-_PLATE_LETTERS, _PLATE_DIGITS = "ACEFHKLMNPRTUX", "34679"
+_PLATE_LETTERS, _PLATE_DIGITS = "ACEFHLMNPRTUX", "34679"
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,7 +96,8 @@ def _lamp(s: Skin, at: Spot) -> Array:
 
 def _letters(s: Skin, at: Spot) -> Array:
     """Vinyl lettering, light on dark paint and dark on light paint."""
-    ink = rgb(0.60, 0.60, 0.60) if sum(s.look.paint.base) < 1.2 else rgb(0.016, 0.016, 0.020)
+    r, g, b = s.look.paint.base
+    ink = rgb(0.60, 0.60, 0.60) if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.28 else rgb(0.016, 0.016, 0.020)
     gloss = schlick(-dot(at.d, at.n), 0.04)[:, None] * s.light.around(reflect(at.d, at.n), 0.1)
     return np.asarray(ink * s.light.diffuse(at.n) + gloss, np.float32)
 

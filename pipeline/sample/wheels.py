@@ -24,7 +24,7 @@ def _tread(origin: Array, d: Array, x: float, side: float) -> tuple[Array, Array
     root = b * b - a * (ox * ox + oy * oy - TYRE * TYRE)
     t = (-b - np.sqrt(np.maximum(root, 0))) / np.maximum(a, 1e-9)
     across = (side * (origin[2] + t * d[:, 2]) - (FACE - WIDTH)) / WIDTH
-    hit = (root > 0) & (across > 0) & (across < 0.97)
+    hit = (root > 0) & (across > 0) & (across < 1.003)
     n = np.stack([ox + t * d[:, 0], oy + t * d[:, 1], np.zeros_like(t)], -1)
     return np.where(hit, t, np.inf), unit(n), across
 
