@@ -81,11 +81,9 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
     longest = max(photo.rgb.shape[:2])
     side = min(max(longest, 1024), settings.phase1.side)
     frame = Frame.fit(photo.rgb.shape[1], photo.rgb.shape[0], job.size)
-    warnings = (
-        [f"PALETTE_REPEATED: {', '.join(palette.repeated)} stood in the palette more than once and counts once."]
-        if palette.repeated
-        else []
-    )
+    warnings = list(photo.warnings)
+    if palette.repeated:
+        warnings.append(f"PALETTE_REPEATED: {', '.join(palette.repeated)} stood in the palette more than once and counts once.")
     marks = [time.perf_counter()]
 
     progress.step("sanitize", "vehicle", 0.05)

@@ -225,7 +225,12 @@ def perform(
     bucket = worker.bucket
     if s3_config is not None:
         check = partial(check_endpoint, allow_private=worker.environment.allow_private_urls)
-        bucket = bucket_from_s3_config(s3_config, check_endpoint=check, prefix=worker.environment.bucket_prefix)
+        bucket = bucket_from_s3_config(
+            s3_config,
+            check_endpoint=check,
+            prefix=worker.environment.bucket_prefix,
+            url_expiry_seconds=worker.environment.url_expiry_seconds,
+        )
     destination = _destination(job, worker, bucket, job_id, folder, progress)
     photo, matte = _intake(job, worker, bucket, progress)
     fetched = round(1000 * (time.perf_counter() - began))
