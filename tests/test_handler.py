@@ -144,6 +144,26 @@ def test_cancelling_ends_the_work_and_the_next_job_is_unharmed(tmp_path, photo, 
     assert not [t for t in threading.enumerate() if t.name.endswith("(_thread_target)")]
 
 
+def test_a_jobs_own_bucket(photo, monkeypatch, s3_service):
+    """The caller's s3Config is where the files go, and the URLs in the answer really give them."""
+    monkeypatch.setenv("ENGINE", "classical")
+    monkeypatch.setenv("ALLOW_PRIVATE_URLS", "1")
+    monkeypatch.setenv("BUCKET_PREFIX", "made")
+    import handler
+
+    bucket = s3_service.new_bucket()
+    own = {"accessId": bucket.access_key, "accessSecret": bucket.secret_key, "bucketName": bucket.name, "endpointUrl": bucket.endpoint_url}
+    handler.worker.cache_clear()
+    answer = asyncio.run(handler.handler({"id": "s3", "input": {"image_base64": photo, **SMALL}, "s3Config": own}))
+    handler.worker.cache_clear()
+    stored = s3_service.objects(bucket)
+    assert set(stored) == {f"made/s3/{name}" for name in ("illustration.svg", "preview.png", "result.json")}
+    with urllib.request.urlopen(answer["svg_url"], timeout=30) as got:
+        assert got.headers["Content-Type"] == "image/svg+xml"
+        assert got.read() == stored["made/s3/illustration.svg"]
+    assert json.loads(stored["made/s3/result.json"]) == answer
+
+
 def test_a_bug_reaches_the_caller_as_an_id_and_the_log_as_a_traceback(tmp_path, photo, monkeypatch, capsys):
     monkeypatch.setenv("ENGINE", "classical")
     monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "out"))
@@ -155,7 +175,9 @@ def test_a_bug_reaches_the_caller_as_an_id_and_the_log_as_a_traceback(tmp_path, 
 
     monkeypatch.setattr(service, "run", broken)
     handler.worker.cache_clear()
-    answer = asyncio.run(handler.handler({"id": "bug", "input": {"image_base64": photo}}))
+    monkeypatch.setenv("ALLOW_PRIVATE_URLS", "1")
+    own = {"accessId": "id", "accessSecret": "hush-hush", "bucketName": "mine", "endpointUrl": "http://127.0.0.1:9"}
+    answer = asyncio.run(handler.handler({"id": "bug", "input": {"image_base64": photo}, "s3Config": own}))
     handler.worker.cache_clear()
     assert set(answer) == {"error"}
     assert answer["error"].startswith("INTERNAL: ")
@@ -164,3 +186,5 @@ def test_a_bug_reaches_the_caller_as_an_id_and_the_log_as_a_traceback(tmp_path, 
     number = answer["error"].removesuffix(".").split()[-1]
     assert number in logged
     assert "ZeroDivisionError" in logged
+    assert "hush-hush" not in logged + answer["error"]
+    assert photo[:100] not in logged
