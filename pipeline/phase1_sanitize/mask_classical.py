@@ -12,6 +12,8 @@ from pipeline.values import Found, Mask, Rgb
 LEAST_DIFFERENCE = 5.0
 #: Least lightness (L*) by which small print on a plate is darker than the plate beside it.
 SMALL_PRINT = 16.0
+#: Colour difference (CIE76) up to which the border of a plate is the plate's.
+SAME_PLATE = 20.0
 #: Strokes take this share of the box of their text; beyond it the strokes cannot be told apart and the whole box goes.
 STROKE_SHARE = (0.04, 0.8)
 #: Least height of the upright patch in which the strokes are sought, pixels.
@@ -46,6 +48,8 @@ def _on_plate(patch: Rgb, core: Mask) -> Mask:
     apart = _from_surface(patch, core, field & (lightness >= np.median(lightness[field])))
     apart[:, :, 0] = np.minimum(apart[:, :, 0], 0)  # what is lighter than the plate is a reflection
     difference = np.linalg.norm(apart, axis=2)
+    if (difference[core & ~field] < SAME_PLATE).mean() < 0.5:  # no plate around these characters: the box is theirs alone
+        return _on_paint(patch, core)
     weak, strong = _two_thresholds(difference, field)
     darker = _hat(patch, 0.06 * height)
     weak, strong = (weak | (darker > SMALL_PRINT / 2)) & field, strong | (darker > SMALL_PRINT)

@@ -21,8 +21,8 @@ LEAST_CONTRAST = 18.0
 SAME_COLOR = (8.0, 11.0, 14.0, 17.0, 20.0, 24.0, 28.0, 32.0)
 #: A plate's width by its height, from a motorcycle's two lines to a long European one seen from the front.
 ASPECTS = (1.2, 7.0)
-#: A plate's height and width by those of the box of its characters.
-HEIGHTS = (1.0, 3.4)
+#: A plate's height and width by those of the box of its characters, which is drawn with some room around them.
+HEIGHTS = (0.8, 3.4)
 WIDTHS = (0.85, 2.3)
 #: Share of its four-sided outline that a plate fills.
 LEAST_FILL = 0.86
