@@ -17,7 +17,8 @@ def draw(rgb: Rgb, inside: Mask) -> Rgb:
     """
     unit = len(rgb) / 1024
     size = max(5, round(9 * unit))
-    smooth = cv2.cvtColor(cv2.bilateralFilter(rgb, size, 35, 6 * unit).astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    strong = cv2.bilateralFilter(rgb, size, 35, 6 * unit).astype(np.float32) / 255
+    smooth = np.asarray(cv2.cvtColor(strong, cv2.COLOR_RGB2LAB), np.float32)
     pane = panes(smooth, inside)
     light = smooth[..., 0]
     for k in np.unique(pane[pane > 0]):

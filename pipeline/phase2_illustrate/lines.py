@@ -17,11 +17,14 @@ from pipeline.values import Gray, Mask, Rgb
 Float = NDArray[np.float32]
 
 DIRECTIONS = 12
-WEAK, SURE = 1.6, 4.0  # contrast in L* at which a line may go on, and at which it begins
-CREASE = 0.3  # weight of a step against a gap of equal contrast
+WEAK, SURE = 2.0, 4.5  # contrast in L* at which a line may go on, and at which it begins
+CREASE, WIDE = 0.3, 0.85  # weight of a step, and of a wide gap, against a narrow gap of equal contrast
+HALO = 0.5  # share of the strongest contrast close by, below which a line is that one's halo
 REACH = 3.5  # from a line to the surfaces beside it
 DARK = 18.0  # L* of both sides below which there is nothing to see
-SHORTEST = 32.0  # pixels at a side of 1024, as all lengths here
+SHORTEST = 28.0  # pixels at a side of 1024, as all lengths here
+ENOUGH = 200.0  # least length times contrast of a line, where contrast counts up to `STRONG`: a faint line must be long
+STRONG = 7.0
 CLEARANCE = 3.5  # nearest that a line comes to an area's boundary
 CROSSING = 16.0  # longest that a line stays near a boundary and still only crosses it
 CROWDED = 0.085  # share of line pixels in a window from which lines are a texture
@@ -52,9 +55,11 @@ def line_strength(light: Float, unit: float) -> tuple[Float, NDArray[np.int8]]:
         along = np.asarray(cv2.filter2D(light, -1, _along(angle, 4 * unit, 0.8 * unit), borderType=cv2.BORDER_REPLICATE), np.float32)
         dx, dy = -np.sin(angle) * REACH * unit, np.cos(angle) * REACH * unit
         one, other = _shifted(along, dx, dy), _shifted(along, -dx, -dy)
+        one_far, other_far = _shifted(along, 2 * dx, 2 * dy), _shifted(along, -2 * dx, -2 * dy)
+        gap = np.maximum(np.minimum(one, other) - along, WIDE * (np.minimum(one_far, other_far) - along))
         # A step holds farther out too; beside a gap it does not, so a gap answers once and not three times.
-        far = np.abs(_shifted(along, 2 * dx, 2 * dy) - _shifted(along, -2 * dx, -2 * dy))
-        strength = np.maximum(np.minimum(one, other) - along, CREASE * np.minimum(np.abs(one - other), far))
+        step = np.minimum(np.abs(one - other), np.abs(one_far - other_far))
+        strength = np.maximum(gap, CREASE * step)
         strength[np.maximum(one, other) < DARK] = 0
         better = strength > best
         best[better], which[better] = strength[better], k
@@ -87,6 +92,13 @@ def boundary_of(labels: NDArray[np.uint8]) -> Mask:
     return edge
 
 
+def _matters(path: NDArray[np.float64], strength: Float, unit: float) -> bool:
+    """Whether a stroke is long enough for its contrast."""
+    x, y = np.round(path).astype(np.intp).T
+    contrast = strength[np.clip(y, 0, strength.shape[0] - 1), np.clip(x, 0, strength.shape[1] - 1)].mean()
+    return len(path) >= SHORTEST * unit and len(path) * min(float(contrast), STRONG) >= ENOUGH * unit
+
+
 def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask, Gray]:
     """The vehicle's panel lines as a mask of one-pixel-wide strokes, and the strength of lines everywhere inside (8 per L*).
 
@@ -104,6 +116,8 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     within = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] > 5 * unit
     strength = np.where(within, np.maximum(strength, 0), 0).astype(np.float32)
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(6 * unit) + 1,) * 2)
+    crest &= strength > HALO * cv2.dilate(strength, disc)
     ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), WEAK, SURE))
     clear = cv2.distanceTransform((~boundary_of(labels[window])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit
@@ -113,7 +127,7 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     # A line may cross a boundary, but does not run along one.
     free = [part for path in paths for part in cut(smoothed(path, 4 * unit), clear, CROSSING * unit)]
     ink = np.zeros(inside.shape, bool)
-    ink[window] = drawn(free, strength.shape, SHORTEST * unit)
+    ink[window] = drawn([p for p in free if _matters(p, strength, unit)], strength.shape)
     edges = np.zeros(inside.shape, np.uint8)
     edges[window] = np.clip(strength * 8, 0, 255).astype(np.uint8)
     return ink, edges

@@ -106,10 +106,9 @@ def cut(path: Path, clear: Mask, longest: float) -> list[Path]:
     return [path[part] for part in parts if len(part) > 1]
 
 
-def drawn(paths: Sequence[Path], shape: tuple[int, ...], shortest: float) -> Mask:
-    """Mask (H, W) of the paths of at least `shortest` pixels' length, one pixel wide."""
+def drawn(paths: Sequence[Path], shape: tuple[int, ...]) -> Mask:
+    """Mask (H, W) of the paths, one pixel wide."""
     canvas = np.zeros(shape[:2], np.uint8)
     for path in paths:
-        if np.hypot(*np.diff(path, axis=0).T).sum() >= shortest:
-            cv2.polylines(canvas, [np.round(path).astype(np.int32)], False, 1, 1, cv2.LINE_8)
+        cv2.polylines(canvas, [np.round(path).astype(np.int32)], False, 1, 1, cv2.LINE_8)
     return thin(canvas > 0)
