@@ -22,6 +22,8 @@ MAIN_SHARE = 0.5
 MAIN_DISTANCE = 28.0
 #: Share of the rim that must lie between the letters (in the hole's convex hull) to tell what they stand on.
 LEAST_BETWEEN = 0.1
+#: Fewer pixels than these do not tell what grain is.
+LEAST_SAMPLES = 40
 #: Grain stronger than this (sRGB levels) is texture, not grain.
 MOST_GRAIN = 2.5
 
@@ -114,9 +116,11 @@ def _from_coarser(values: NDArray[np.float32], known: Mask) -> NDArray[np.float3
 
 def _grain(residual: NDArray[np.float32], rim: Mask, random: np.random.Generator) -> NDArray[np.float32]:
     """Noise (H, W, 3) like the rim's: its own differences from its smoothed self, drawn anew, without those of edges."""
-    samples = residual[rim]
+    samples = residual[cv2.erode(rim.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0]  # clear of the letters' haze
+    if len(samples) < LEAST_SAMPLES:
+        return np.zeros_like(residual)
     spread = np.minimum(1.4826 * np.median(np.abs(samples), axis=0), MOST_GRAIN)
     calm = samples[(np.abs(samples) <= 2.5 * spread + 0.25).all(1)]
-    if len(calm) < 50:
+    if len(calm) < LEAST_SAMPLES:
         return np.zeros_like(residual)
     return np.asarray((calm - calm.mean(0))[random.integers(0, len(calm), rim.shape)], np.float32)
