@@ -24,7 +24,7 @@ from bench.matte_photos import FOLDER
 from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import mask
-from pipeline.phase1_sanitize.quads import overlap
+from pipeline.phase1_sanitize.quads import overlap, padded, rectify, size
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.photo import decode, letterbox, letterbox_gray
 from pipeline.progress import Progress
@@ -160,16 +160,27 @@ def report(case: Case, plate: CleanPlate, truth: Truth, verdict: bool) -> None:
     if not truth.text:
         print(f"    {'plate':24s} {'found' if verdict else 'NOT FOUND'}")
         return
-    before, after = (second_reader(crop(rgb, truth.box, 0.15), truth.text) for rgb in (case.rgb, plate.rgb))
+    before, after = (second_reader(views(rgb, truth, plate.removed), truth.text) for rgb in (case.rgb, plate.rgb))
     print(f"    {truth.text:24s} {'found' if verdict else 'NOT FOUND':9s}  second reader before {before!r}, after {after!r}")
 
 
-def second_reader(picture: Rgb, text: str) -> str:
-    """What tesseract reads that is like `text`, at three sizes and as one line or as scattered text; "" if nothing is."""
+def views(rgb: Rgb, truth: Truth, removed: tuple[Found, ...]) -> list[Rgb]:
+    """The text's box with some room, and upright patches of what was removed there."""
+    pictures = [crop(rgb, truth.box, 0.15)]
+    for one in removed:
+        if overlap(corners(truth.box), one.quad) > 0:
+            width, height = size(one.quad)
+            pictures.append(rectify(rgb, padded(one.quad, 0.2 * height, 0.1 * height), round(1.4 * width), round(1.4 * height))[0])
+    return pictures
+
+
+def second_reader(pictures: list[Rgb], text: str) -> str:
+    """What tesseract reads that is like `text`, at three sizes, dark on light or light on dark, as one line or scattered; or ""."""
     wanted = "".join(c for c in text.lower() if c.isalnum())
-    for scale in (1, 2, 4):
-        shown = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        png = cv2.imencode(".png", shown[:, :, ::-1])[1].tobytes()
+    grey = [cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures]
+    shown = [cv2.resize(g, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) for g in grey for scale in (1, 2, 4)]
+    for picture in [*shown, *(255 - one for one in shown)]:
+        png = cv2.imencode(".png", picture)[1].tobytes()
         for mode in ("7", "11"):
             command = ["tesseract", "stdin", "stdout", "--psm", mode]
             run = subprocess.run(command, input=png, capture_output=True, check=True, env={"OMP_THREAD_LIMIT": "1"})
