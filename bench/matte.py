@@ -1,4 +1,4 @@
-"""How well the classical matte fits the hand-made outlines: `python -m bench.matte --box [NAME …]`.
+"""How well the classical matte fits the hand-made outlines: `python -m bench.matte --box|--no-hint [NAME …]`.
 
 Each photograph is judged with trees that were grown without it (`python -m bench.train_matte --folds` first).
 Boxes: as drawn by hand, and with every side moved by up to 5 % of the box. Writes bench/out/matte_box.png.
@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from bench.locate import report
 from bench.matte_photos import Example, error_picture, examples, iou, jittered, sheet
 from pipeline.phase2_illustrate import matte_trees
 from pipeline.phase2_illustrate.matte_classical import matte_in_box
@@ -21,10 +22,20 @@ JITTERS = 3
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--box", action="store_true", help="the box is given", required=True)
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--box", action="store_true", help="the box is given")
+    given.add_argument("--no-hint", action="store_true", help="the vehicle must be found first (bench/locate.py)")
     parser.add_argument("--side", type=int, default=1024, help="the square's side in pixels")
     parser.add_argument("names", nargs="*", help="only photographs whose names contain one of these")
     args = parser.parse_args()
+    if args.no_hint:
+        report(args.side, args.names)
+    else:
+        with_box(args)
+
+
+def with_box(args: argparse.Namespace) -> None:
+    """Prints a line for each photograph and draws the errors."""
     chosen = [e for e in examples(args.side) if not args.names or any(n in e.name for n in args.names)]
     rows, pictures = [], []
     print(f"{'photograph':26s}  box    moved  worst  sure   seconds")

@@ -3,6 +3,8 @@
     python -m bench.train_locate          the shipped weights, and for each photograph those fitted without it (bench/out/)
     python -m bench.train_locate --folds  only the latter
 
+`python -m bench.calibrate_locate` must follow: it adds the weights of the confidence.
+
 The boxes' weights are fitted on region odds of models that have not seen the photograph they are applied to, so that they
 meet the mistakes they will meet later.
 """
@@ -19,14 +21,16 @@ from scipy.optimize import minimize
 
 from bench.matte_photos import Example, examples
 from pipeline.phase2_illustrate import locate_classical
-from pipeline.phase2_illustrate.locate_boxes import box_cues, grid, overlap
-from pipeline.phase2_illustrate.locate_classical import Linear, Model, Seen, look, odds_map, photo_of
+from pipeline.phase2_illustrate.locate_boxes import SIGNS, box_cues, grid, overlap
+from pipeline.phase2_illustrate.locate_classical import Linear, Model, Seen, look, odds_map, photo_of, save_model
 
 OUT = Path(__file__).parent / "out"
 SHIPPED = Path(locate_classical.__file__).with_name("locate_model.npz")
-SIDE = 1024
-EVERY = 4  # boxes of the grid that the fit looks at: one in so many
+SIDE = 512
+EVERY = 5  # boxes of the grid that the fit looks at: one in so many
 Floats = NDArray[np.float64]
+#: Stands where `bench.calibrate_locate` is to put the weights of the confidence.
+UNKNOWN = Linear(np.zeros(8), np.ones(8), np.zeros(8), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +57,11 @@ def main() -> None:
                 unseen[one.name, frozenset((a, b))] = box_cues(one.seen.regions, odds_map(one.seen, region), one.seen.wheels, one.boxes)
     for name in names:
         others = [one for one in lessons if one.name != name]
-        fitted = Model(fit_regions(others), fit_boxes(others, [unseen[one.name, frozenset((one.name, name))] for one in others]))
-        save(OUT / f"locate_without_{name}.npz", fitted)
+        fitted = Model(fit_regions(others), fit_boxes(others, [unseen[one.name, frozenset((one.name, name))] for one in others]), UNKNOWN)
+        save_model(OUT / f"locate_without_{name}.npz", fitted)
     if "--folds" not in sys.argv:
         own = [unseen[one.name, frozenset((one.name,))] for one in lessons]
-        save(SHIPPED, Model(fit_regions(lessons), fit_boxes(lessons, own)))
+        save_model(SHIPPED, Model(fit_regions(lessons), fit_boxes(lessons, own), UNKNOWN))
 
 
 def lesson(example: Example) -> Lesson:
@@ -87,8 +91,11 @@ def fit_regions(lessons: list[Lesson], ridge: float = 5.0) -> Linear:
     return Linear(mean, spread, beta[:-1], float(beta[-1]))
 
 
-def fit_boxes(lessons: list[Lesson], cues: list[Floats], ridge: float = 0.01, sharpness: float = 0.08) -> Linear:
-    """Listwise fit: the softmax of the boxes' scores is to match that of their overlaps with the vehicle (Cao et al., 2007)."""
+def fit_boxes(lessons: list[Lesson], cues: list[Floats], ridge: float = 0.03, sharpness: float = 0.05) -> Linear:
+    """Listwise fit: the softmax of the boxes' scores is to match that of their overlaps with the vehicle (Cao et al., 2007).
+
+    No weight may contradict `SIGNS`: with few photographs that keeps accidents of theirs out of the fit.
+    """
     every = np.concatenate(cues)
     mean, spread = every.mean(0), every.std(0) + 1e-6
     designs = [(x - mean) / spread for x in cues]
@@ -104,16 +111,9 @@ def fit_boxes(lessons: list[Lesson], cues: list[Floats], ridge: float = 0.01, sh
             slope = slope - (target - np.exp(log_p)) @ x
         return value, slope
 
-    found = minimize(loss, np.zeros(every.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 60})
+    bounds = [(0.0 if sign > 0 else None, 0.0 if sign < 0 else None) for sign in SIGNS]
+    found = minimize(loss, np.zeros(every.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
     return Linear(mean, spread, found.x, 0.0)
-
-
-def save(path: Path, model: Model) -> None:
-    """Stores the model as `locate_classical.load_model` reads it."""
-    parts = {"region": model.region, "box": model.box}
-    np.savez(
-        path, **{f"{part}_{name}": getattr(linear, name) for part, linear in parts.items() for name in ("mean", "spread", "weight", "bias")}
-    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ _COLORS = 20
 # A vehicle's silhouette as two stacked rectangles of its box, cabin and body: what lies there is hardly ever background.
 _PARTS = ((0.2, 0.03, 0.8, 0.4), (0.02, 0.4, 0.98, 0.8))
 _RING = (-0.14, -0.14, 1.14, 1.1)
+#: What each of the cues of `box_cues` can speak for: 1 for a vehicle, -1 against it, 0 either.
+SIGNS = (1, 1, 1, 1, 1, 1, 0, 1, 0, -1, -1, -1, 0, 0, -1, 0, -1, -1, 1, -1)
 _OUTSIDE = -1.5  # log-odds of what lies beyond the photo's border
 
 
@@ -53,7 +55,8 @@ def _area(boxes: Boxes) -> Floats:
 def _part(boxes: Boxes, part: tuple[float, float, float, float]) -> Boxes:
     """The part (fractions of the box) of each box."""
     size = np.tile(boxes[:, 2:] - boxes[:, :2], 2)
-    return np.tile(boxes[:, :2], 2) + size * np.array(part)
+    parts: Boxes = np.tile(boxes[:, :2], 2) + size * np.array(part)
+    return parts
 
 
 class _Sums:
@@ -77,7 +80,7 @@ class _Sums:
 
 
 def box_cues(regions: Regions, odds: Plane, wheels: list[Wheel], boxes: Boxes) -> Floats:
-    """(N, 28) cues of each box; `odds` (h, w) is the log-odds of vehicle at each pixel."""
+    """(N, 20) cues of each box, whose directions `SIGNS` tells; `odds` (h, w) is the log-odds of vehicle at each pixel."""
     room = _Sums(np.ones(odds.shape))
     planes = [
         *_odds_cues(odds, room, boxes),
@@ -103,20 +106,12 @@ def _odds_cues(odds: Plane, room: _Sums, boxes: Boxes) -> list[Floats]:
     ring_area = np.maximum(_area(ring) - _area(boxes), 1)
     beyond = np.maximum(ring_area - (room.one(ring) - room.one(boxes)), 0)
     outside = (sums.one(ring) - sums.one(boxes) + _OUTSIDE * beyond) / ring_area
-    mean = inside / np.maximum(area, 1)
     likely = np.maximum(clipped, 0)
-    return [
-        hits / (chance.one(every) + area - hits),
-        (2 * inside - clipped.sum()) / (np.abs(clipped).sum() + 1e-6),
-        mean,
-        outside,
-        mean - outside,
-        _Sums(likely).one(boxes) / (likely.sum() + 1),
-    ]
+    return [hits / (chance.one(every) + area - hits), inside / np.maximum(area, 1) - outside, _Sums(likely).one(boxes) / (likely.sum() + 1)]
 
 
 def _color_cues(regions: Regions, boxes: Boxes) -> list[Floats]:
-    """Chi-squared distance of the colours inside to those in the ring around, above and below the box."""
+    """Chi-squared distance of the colours inside to those in the ring around and above the box."""
     h, w = regions.label.shape
     cv2.setRNGSeed(0)
     pixels = np.ascontiguousarray(regions.lab.reshape(-1, 3))
@@ -126,11 +121,10 @@ def _color_cues(regions: Regions, boxes: Boxes) -> list[Floats]:
     whole = counts.over(boxes)
     ring = np.maximum(counts.over(_part(boxes, _RING)) - whole, 0)
     enough = ring.sum(1) > 0.05 * whole.sum(1)
-    above, below = counts.over(_part(boxes, (0, -0.15, 1, 0))), counts.over(_part(boxes, (0, 1, 1, 1.12)))
+    above = counts.over(_part(boxes, (0, -0.15, 1, 0)))
     return [
         np.where(enough, _chi_squared(inside, ring), 0.35),
         np.where(above.sum(1) > 5, _chi_squared(inside, above), 0.5),
-        np.where(below.sum(1) > 5, _chi_squared(inside, below), 0.5),
     ]
 
 
@@ -142,7 +136,7 @@ def _chi_squared(a: Floats, b: Floats) -> Floats:
 
 
 def _edge_cues(regions: Regions, room: _Sums, boxes: Boxes) -> list[Floats]:
-    """Edges just inside each side less those just outside it: top, bottom, the weaker and the stronger flank; and in the body."""
+    """Edges just inside each side less those just outside it: top, bottom, the weaker flank; and in the body."""
     strength = np.minimum(np.hypot(*gradients(regions.lab[..., 0])), 6)
     edges = _Sums(strength / (strength.mean() + 0.3))
 
@@ -157,7 +151,6 @@ def _edge_cues(regions: Regions, room: _Sums, boxes: Boxes) -> list[Floats]:
         density((0.3, 0, 0.7, 0.14)) - density((0.3, -0.14, 0.7, 0)),
         density((0.1, 0.84, 0.9, 1)) - density((0.1, 1, 0.9, 1.14)),
         np.minimum(left, right),
-        np.maximum(left, right),
         density((0.05, 0.5, 0.95, 0.95)),
     ]
 
@@ -177,22 +170,19 @@ def _place_cues(height: int, width: int, boxes: Boxes) -> list[Floats]:
     w, h = (boxes[:, 2] - boxes[:, 0]) / width, (boxes[:, 3] - boxes[:, 1]) / height
     x, y = (boxes[:, 0] + boxes[:, 2]) / 2 / width, (boxes[:, 1] + boxes[:, 3]) / 2 / height
     lw, lh, aspect = np.log(w), np.log(h), np.log(w * width / (h * height))
-    return [np.abs(x - 0.5), 4 * (x - 0.5) ** 2, y, 10 * (y - 0.57) ** 2, lw, lw**2, lh, lh**2, aspect, aspect**2]
+    touched = sum((np.clip(1 - gap / 0.03, 0, 1) for gap in (x - w / 2, y - h / 2, 1 - x - w / 2, 1 - y - h / 2)), np.zeros(len(boxes)))
+    return [(x - 0.5) ** 2, (y - 0.57) ** 2, lw, lh, lh**2, aspect, aspect**2, touched]
 
 
 def _wheel_cues(wheels: list[Wheel], longest: int, boxes: Boxes) -> list[Floats]:
-    """The best wheel that would stand at the box's foot, the best pair of them, and what strong wheels lie outside."""
-    best, pair, missed = np.zeros(len(boxes)), np.zeros(len(boxes)), np.zeros(len(boxes))
+    """The best wheel that would stand at the box's foot, and what strong wheels lie outside the box."""
+    best, missed = np.zeros(len(boxes)), np.zeros(len(boxes))
     x0, y0, x1, y1 = boxes.T / longest
-    fits: list[tuple[Floats, Floats]] = []
     for n, p in enumerate(wheels):
-        across, foot = (p.x - x0) / (x1 - x0), (p.y + 1.15 * p.r - y0) / (y1 - y0)
-        size = np.log(1.1 * p.r / (y1 - y0) / 0.19)
-        fit = np.exp(-0.5 * (size / 0.4) ** 2 - 0.5 * ((foot - 0.93) / 0.1) ** 2) * ((across > 0.02) & (across < 0.98)) * min(p.score, 2)
-        best = np.maximum(best, fit)
-        for other, there in fits:
-            pair = np.maximum(pair, np.sqrt(fit * other) * np.exp(-0.5 * ((np.abs(across - there) - 0.58) / 0.17) ** 2))
-        fits.append((fit, across))
+        across, foot = (p.x - x0) / (x1 - x0), (p.y + p.r - y0) / (y1 - y0)
+        size = np.log(p.r / (y1 - y0) / 0.21)
+        fit = np.exp(-0.5 * (size / 0.45) ** 2 - 0.5 * ((foot - 0.94) / 0.1) ** 2)
+        best = np.maximum(best, fit * ((across > 0.02) & (across < 0.98)) * min(p.score, 2))
         if n < 4:
             missed += min(p.score, 2) * ((p.x < x0) | (p.x > x1) | (p.y < y0) | (p.y > y1))
-    return [best, pair, missed]
+    return [best, missed]

@@ -10,15 +10,20 @@ import numpy as np
 from pipeline.color import srgb_to_lab
 from pipeline.errors import Code, JobError
 from pipeline.phase2_illustrate.locate_boxes import Boxes, box_cues, grid, overlap
+from pipeline.phase2_illustrate.locate_confidence import confidence_cues
 from pipeline.phase2_illustrate.locate_regions import SIDE, Floats, Plane, Regions, cues, regions_of
 from pipeline.phase2_illustrate.locate_wheels import SIDE as WHEEL_SIDE
 from pipeline.phase2_illustrate.locate_wheels import Wheel, wheels_in
 from pipeline.phase2_illustrate.matte_classical import matte_in_box
 from pipeline.phase2_illustrate.matte_trees import Trees
-from pipeline.values import Box, Frame, Mask, Matte, Rgb
+from pipeline.values import Box, Frame, Gray, Mask, Matte, Rgb
 
 #: Below this confidence a matte deserves the warning MATTE_UNCERTAIN.
 UNCERTAIN_BELOW = 0.5
+#: Below this one there is no vehicle.
+NO_VEHICLE_BELOW = 0.005
+REMEDY = "No vehicle was found in the photo: tell where it is with vehicle_box, or send a matte."
+CANDIDATES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,11 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What was learnt by `bench/train_locate.py`: log-odds of a region, score of a box."""
+    """What was learnt: log-odds of a region, score of a box, log-odds of a good matte: `bench.train_locate`, `bench.calibrate_locate`."""
 
     region: Linear
     box: Linear
+    confidence: Linear
 
 
 @cache
@@ -51,10 +57,22 @@ def shipped_model() -> Model:
 
 
 def load_model(path: Path) -> Model:
-    """The model stored at `path` (npz: region_mean, region_spread, …, box_bias)."""
+    """The model stored at `path` (npz: region_mean, region_spread, …, confidence_bias)."""
     with np.load(path, allow_pickle=False) as data:
-        region, box = ([data[f"{part}_{name}"] for name in ("mean", "spread", "weight", "bias")] for part in ("region", "box"))
-    return Model(Linear(region[0], region[1], region[2], float(region[3])), Linear(box[0], box[1], box[2], float(box[3])))
+
+        def linear(part: str) -> Linear:
+            return Linear(data[f"{part}_mean"], data[f"{part}_spread"], data[f"{part}_weight"], float(data[f"{part}_bias"]))
+
+        return Model(linear("region"), linear("box"), linear("confidence"))
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Stores the model as `load_model` reads it."""
+    parts = {"region": model.region, "box": model.box, "confidence": model.confidence}
+    names = ("mean", "spread", "weight", "bias")
+    arrays: dict[str, Floats] = {f"{part}_{name}": np.asarray(getattr(linear, name)) for part, linear in parts.items() for name in names}
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,35 +125,65 @@ def best_boxes(seen: Seen, model: Model, count: int) -> tuple[Boxes, Floats]:
     return boxes[kept], scores[kept]
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The best matte `alpha` (S, S) uint8 and its confidence cues (8)."""
+
+    alpha: Gray
+    cues: Floats
+
+
+def answer(rgb: Rgb, frame: Frame, model: Model, trees: tuple[Trees, ...] | None = None) -> Answer:
+    """Finds boxes, cuts the vehicle out of the best one twice, the second time in the first outline's own box.
+
+    What the next best boxes lead to is the measure of doubt. Raises NO_VEHICLE when nothing is found at all.
+    """
+    seen = look(rgb, frame)
+    boxes, _ = best_boxes(seen, model, CANDIDATES)
+    here = frame.at(rgb.shape[0])
+    x0, y0, x1, y1 = here.content
+    scale = max(x1 - x0, y1 - y0) / max(seen.regions.label.shape)
+    first, *others = (matte_in_box(rgb, here, _in_square(box, scale, (x0, y0)), trees) for box in boxes)
+    if not first.inside.any():
+        raise JobError(Code.NO_VEHICLE, REMEDY)
+    second = matte_in_box(rgb, here, outline_box(first.inside), trees)
+    if not second.inside.any():
+        raise JobError(Code.NO_VEHICLE, REMEDY)
+    odds = odds_map(seen, model.region)
+    last = (np.array([outline_box(second.inside)]) - [x0, y0, x0, y0]) / scale
+    score = float(model.box.of(box_cues(seen.regions, odds, seen.wheels, last))[0])
+    shown, chance = np.zeros(second.inside.shape, np.bool_), np.zeros(second.inside.shape, np.float32)
+    left, top, right, bottom = (round(v) for v in here.content)
+    shown[top:bottom, left:right] = True
+    chance[top:bottom, left:right] = 1 / (1 + np.exp(-cv2.resize(odds, (right - left, bottom - top))))
+    rounds, rest = [first.inside, second.inside], [other.inside for other in others]
+    return Answer(second.alpha, confidence_cues(rgb, shown, rounds, rest, chance, score, second.confidence or 0.0))
+
+
+def _in_square(box: Floats, scale: float, offset: tuple[float, float]) -> Box:
+    """A box of the small photo in the square's pixels."""
+    a, b, c, d = (float(v) * scale for v in box)
+    return (a + offset[0], b + offset[1], c + offset[0], d + offset[1])
+
+
 def matte_without_hint(rgb: Rgb, frame: Frame, model: Model | None = None, trees: tuple[Trees, ...] | None = None) -> Matte:
     """The vehicle's matte, found in the photo alone.
 
     `rgb` (S, S, 3) uint8 sRGB, the photo lying in `frame.at(S).content`; `model` and `trees` other than the shipped ones
-    (for leave-one-out figures). Returns alpha (S, S) uint8 and the confidence that it is right, 0..1. Raises NO_VEHICLE.
+    (for leave-one-out figures). Returns alpha (S, S) uint8 and the chance that it is a good matte, 0..1; below
+    `UNCERTAIN_BELOW` it deserves a warning. Raises NO_VEHICLE when there is hardly any chance.
     """
-    model = model or shipped_model()
-    seen = look(rgb, frame)
-    boxes, _ = best_boxes(seen, model, 1)
-    scale = (frame.at(rgb.shape[0]).scale * max(frame.photo_width, frame.photo_height)) / max(seen.regions.label.shape)
-    x0, y0 = frame.at(rgb.shape[0]).content[:2]
-    box: Box = tuple(float(v) for v in boxes[0] * scale + [x0, y0, x0, y0])  # type: ignore[assignment]
-    mattes: list[Matte] = []
-    for _ in range(2):
-        mattes.append(matte_in_box(rgb, frame, box, trees))
-        if not mattes[-1].inside.any():
-            raise JobError(Code.NO_VEHICLE, "No vehicle was found in the photo; tell where it is with vehicle_box, or send a matte.")
-        box = outline_box(mattes[-1].inside)
-    return Matte(mattes[-1].alpha, agreement(mattes[0].inside, mattes[1].inside))
-
-
-def agreement(a: Mask, b: Mask) -> float:
-    """Intersection over union of two masks."""
-    return float((a & b).sum() / max(1, int((a | b).sum())))
+    used = model or shipped_model()
+    found = answer(rgb, frame, used, trees)
+    confidence = float(1 / (1 + np.exp(-used.confidence.of(found.cues[None])[0])))
+    if confidence < NO_VEHICLE_BELOW:
+        raise JobError(Code.NO_VEHICLE, REMEDY)
+    return Matte(found.alpha, confidence)
 
 
 def outline_box(inside: Mask) -> Box:
     """The box around a mask but for its thin protrusions (aerials, specks)."""
-    width = max(1, round(0.02 * max(inside.shape)))
+    width = 2 * round(0.01 * max(inside.shape)) + 1  # odd: an even element shifts the mask
     thick = cv2.morphologyEx(inside.astype(np.uint8), cv2.MORPH_OPEN, np.ones((width, width), np.uint8))
     ys, xs = np.nonzero(thick if thick.any() else inside)
     return (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))

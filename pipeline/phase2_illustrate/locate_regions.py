@@ -125,12 +125,14 @@ def _texture(regions: Regions) -> list[Floats]:
     level = cv2.GaussianBlur(np.minimum(np.abs(gy), 6) - np.minimum(np.abs(gx), 6), (0, 0), reach)
     near = np.ones((9, 9), np.uint8)
     extent = cv2.GaussianBlur(cv2.dilate(light, near) - cv2.erode(light, near), (0, 0), longest / 60)
-    return [regions.mean(edges) / (edges.mean() + 0.2), regions.mean(level), regions.mean(extent) / 30]
+    density, slant, reach_of_light = (regions.mean(np.asarray(plane, np.float32)) for plane in (edges, level, extent))
+    return [density / (float(np.mean(edges)) + 0.2), slant, reach_of_light / 30]
 
 
 def gradients(light: Plane) -> tuple[Plane, Plane]:
     """Derivatives of (h, w) lightness along x and y, units per pixel (Sobel)."""
-    return cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=0.125)
+    x, y = (cv2.Sobel(light, cv2.CV_32F, *order, scale=0.125) for order in ((1, 0), (0, 1)))
+    return np.asarray(x, np.float32), np.asarray(y, np.float32)
 
 
 def larger_areas(regions: Regions) -> NDArray[np.int64]:

@@ -35,9 +35,10 @@ def wheels_in(light: Plane) -> list[Wheel]:
     longest = max(h, w)
     middle = float(np.median(light))
     found: list[Wheel] = []
+    edges = _edge_points(light)
     for aspect in _ASPECTS:
         for radius in _RADII * longest:
-            score = _ring_votes(light, aspect * radius, radius)
+            score = _ring_votes(edges, (h, w), aspect * radius, radius)
             ring = cv2.filter2D(light, -1, _ring(aspect * radius, radius))
             score *= 0.3 + 1 / (1 + np.exp((ring - 0.6 * middle) / 6))
             found += _peaks(score, aspect * radius, radius)
@@ -49,13 +50,20 @@ def wheels_in(light: Plane) -> list[Wheel]:
     return [Wheel(p.score, p.x / longest, p.y / longest, p.a / longest, p.r / longest) for p in kept]
 
 
-def _ring_votes(light: Plane, a: float, r: float) -> Plane:
-    """(h, w) share of an ellipse's outline (half axes a, r pixels) that edges vote for, were it centred there."""
-    h, w = light.shape
-    gx, gy = gradients(cv2.GaussianBlur(light, (0, 0), 1.0))
+def _edge_points(light: Plane) -> tuple[NDArray[np.int64], NDArray[np.int64], Plane, Plane, Plane]:
+    """The strongest quarter of the pixels: x, y, the lightness gradient (2) there and its weight 0..1."""
+    gx, gy = gradients(np.asarray(cv2.GaussianBlur(light, (0, 0), 1.0), np.float32))
     strength = np.hypot(gx, gy)
     ys, xs = np.nonzero(strength > max(1.2, float(np.percentile(strength, 75))))
-    ux, uy, weight = gx[ys, xs], gy[ys, xs], np.sqrt(np.minimum(strength[ys, xs] / 8, 1))
+    return xs, ys, gx[ys, xs], gy[ys, xs], np.sqrt(np.minimum(strength[ys, xs] / 8, 1))
+
+
+def _ring_votes(
+    edges: tuple[NDArray[np.int64], NDArray[np.int64], Plane, Plane, Plane], shape: tuple[int, int], a: float, r: float
+) -> Plane:
+    """(h, w) share of an ellipse's outline (half axes a, r pixels) that edges vote for, were it centred there."""
+    h, w = shape
+    xs, ys, ux, uy, weight = edges
     # the point of an ellipse whose outward normal is n lies at (a² n_x, r² n_y) / sqrt(a² n_x² + r² n_y²) from its centre
     length = np.sqrt((a * ux) ** 2 + (r * uy) ** 2) + 1e-6
     dx, dy = a * a * ux / length, r * r * uy / length
@@ -75,7 +83,8 @@ def _ring(a: float, r: float) -> NDArray[np.float32]:
     ys, xs = np.mgrid[-int(1.2 * r) - 1 : int(1.2 * r) + 2, -int(1.2 * a) - 1 : int(1.2 * a) + 2]
     distance = np.hypot(xs / a, ys / r)
     ring = (distance <= 1.2) & (distance > 0.8)
-    return (ring / max(1, ring.sum())).astype(np.float32)
+    kernel: NDArray[np.float32] = (ring / max(1, ring.sum())).astype(np.float32)
+    return kernel
 
 
 def _peaks(score: Plane, a: float, r: float) -> list[Wheel]:
