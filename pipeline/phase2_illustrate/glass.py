@@ -1,7 +1,7 @@
 """Window panes: where a vehicle's glass is, by the look of a pane alone, so that its reflections can be calmed.
 
-A pane is a compact area in the upper part of the vehicle that differs from the paint around it. The paint is what most of the
-vehicle's border of the upper half and its flanks are made of: the largest class of colour.
+A pane is a compact area in the upper part of the vehicle that differs from the paint around it; the paint is the vehicle's most
+frequent colour that is no black. Glass as bright as the paint around it is not found, and keeps its reflections.
 """
 
 import cc3d

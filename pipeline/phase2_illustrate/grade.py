@@ -129,7 +129,7 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
         return answer
     window = _crop(part, 2)
     inside, picture = part[window], np.ascontiguousarray(rgb[window])
-    lab = lab_of(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit))
+    lab = lab_of(np.asarray(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit), np.uint8))
     costs = label_costs(lab, inside, lab_of(palette.rgb), unit)
     costs = np.minimum(costs - costs.min(0), CEILING)
     smooth = GuidedFilter.of(lab, inside, max(1, round(4 * unit)), 4.0**2)

@@ -17,13 +17,13 @@ from pipeline.values import Gray, Mask, Rgb
 Float = NDArray[np.float32]
 
 DIRECTIONS = 12
-WEAK, SURE = 2.0, 4.5  # contrast in L* at which a line may go on, and at which it begins
+WEAK, SURE = 2.2, 5.5  # contrast in L* at which a line may go on, and at which it begins
 CREASE, WIDE = 0.3, 0.85  # weight of a step, and of a wide gap, against a narrow gap of equal contrast
 HALO = 0.5  # share of the strongest contrast close by, below which a line is that one's halo
 REACH = 3.5  # from a line to the surfaces beside it
 DARK = 18.0  # L* of both sides below which there is nothing to see
 SHORTEST = 28.0  # pixels at a side of 1024, as all lengths here
-ENOUGH = 200.0  # least length times contrast of a line, where contrast counts up to `STRONG`: a faint line must be long
+ENOUGH = 240.0  # least length times contrast of a line, where contrast counts up to `STRONG`: a faint line must be long
 STRONG = 7.0
 CLEARANCE = 3.5  # nearest that a line comes to an area's boundary
 CROSSING = 16.0  # longest that a line stays near a boundary and still only crosses it

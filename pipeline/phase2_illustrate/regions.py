@@ -45,7 +45,7 @@ def region_graph(labels: Labels, costs: Costs, boundary: NDArray[np.float32]) ->
     atom: NDArray[np.int32] = (place.reshape(labels.shape) - int(used[0] == 0)).astype(np.int32)
     count = int(atom.max()) + 1
     flat = atom[kept]
-    cost = np.stack([np.bincount(flat, weights=c[kept], minlength=count) for c in costs], -1)
+    cost = np.asarray(np.stack([np.bincount(flat, weights=c[kept], minlength=count) for c in costs], -1), np.float64)
     label = np.zeros(count, np.intp)
     label[flat] = labels[kept]
     pairs = []

@@ -2,8 +2,9 @@
 
 import cv2
 import numpy as np
+import pytest
 
-from pipeline.phase2_illustrate.draw_classical import draw
+from pipeline.phase2_illustrate.draw_classical import draw, lifted
 from pipeline.phase2_illustrate.glass import panes
 
 SIDE = 512
@@ -61,3 +62,15 @@ def test_outside_stays_as_it_was():
 def test_same_picture_same_drawing():
     rgb, inside, _ = car()
     assert (draw(rgb, inside) == draw(rgb, inside)).all()
+
+
+def test_spokes_are_lifted_out_of_the_dark_and_keep_their_hue():
+    rgb = np.full((SIDE, SIDE, 3), 12, np.uint8)
+    cv2.line(rgb, (100, 256), (400, 256), (45, 32, 20), 5)
+    after = lifted(rgb, np.ones((SIDE, SIDE), bool), 0.5).astype(int)
+    assert after[256, 250].mean() > 1.4 * rgb[256, 250].mean()
+    assert after[256, 250, 0] / after[256, 250, 2] == pytest.approx(45 / 20, rel=0.1)
+    assert (after[:200] == 12).all()
+    bright = np.full((SIDE, SIDE, 3), 180, np.uint8)
+    cv2.line(bright, (100, 256), (400, 256), (220, 220, 220), 5)
+    assert (lifted(bright, np.ones((SIDE, SIDE), bool), 0.5) == bright).all()
