@@ -1,8 +1,8 @@
 """Painting over: a membrane stretched over each hole from its rim, with the grain of its surroundings.
 
 The membrane is the solution of Laplace's equation with the rim's smoothed colours as boundary values (Pérez, Gangnet
-and Blake, "Poisson image editing", 2003, with zero guidance), solved from coarse to fine. Where most of the rim is one
-smooth area, the rest of the rim (a plate's frame, the edge of a window) does not bleed into the hole.
+and Blake, "Poisson image editing", 2003, with zero guidance), solved from coarse to fine. Where the letters
+stand on one smooth area, the rest of the rim (a plate's frame, the edge of a window) does not bleed into the hole.
 """
 
 import cv2
@@ -17,11 +17,11 @@ RIM = 5
 SWEEPS = 40
 #: Seed of the grain: the same hole in the same picture gets the same grain.
 SEED = 3
-#: The rim's main area: at least this share of the rim, and within this colour distance (sRGB, 0..255) of its plane.
-MAIN_SHARE = 0.5
+#: The rim's main area: within this colour distance (sRGB, 0..255) of its plane, more where it is uneven itself; a pixel
+#: between the letters counts as so many others; at least this share of the weights.
 MAIN_DISTANCE = 28.0
-#: Share of the rim that must lie between the letters (in the hole's convex hull) to tell what they stand on.
-LEAST_BETWEEN = 0.1
+BETWEEN_WEIGHT = 4
+MAIN_SHARE = 0.3
 #: Fewer pixels than these do not tell what grain is.
 LEAST_SAMPLES = 40
 #: Grain stronger than this (sRGB levels) is texture, not grain.
@@ -56,24 +56,39 @@ def _fill(rgb: Rgb, hole: Mask, rim: Mask, random: np.random.Generator) -> NDArr
 
 
 def _main_area(picture: NDArray[np.float32], hole: Mask, rim: Mask) -> Mask:
-    """The pixels of the rim on one smooth area (a plane in position for each channel): the one between the letters, or most of the rim.
+    """The pixels of the rim on the smooth area (a plane in position for each channel) that the letters stand on, or all of it.
 
-    All of the rim where there is no such area.
+    Tried are the areas of the rim's lighter half, of its darker half and of what lies between the letters, in the hole's
+    convex hull; the one with most of the rim wins, where a pixel between the letters counts more than one outside.
     """
     between = rim & _hull(hole)
-    enclosed = bool(between.sum() >= LEAST_BETWEEN * rim.sum())
-    start = between if enclosed else rim
-    rows, columns = np.indices(rim.shape)
-    terms = np.stack([np.ones(rim.shape), columns / rim.shape[1] - 0.5, rows / rim.shape[0] - 0.5], axis=-1)
+    weights = rim + (BETWEEN_WEIGHT - 1) * between
+    light = picture.sum(2)
+    middle = np.median(light[rim])
+    starts = [rim & (light >= middle), rim & (light <= middle), between]
+    areas = [_plane_area(picture, rim, start) for start in starts if start.any()]
+    supports = [float(weights[area].sum()) for area in areas]
+    best = int(np.argmax(supports))
+    return areas[best] if supports[best] >= MAIN_SHARE * weights.sum() else rim
+
+
+def _plane_area(picture: NDArray[np.float32], rim: Mask, start: Mask) -> Mask:
+    """The pixels of the rim that lie close to a plane fitted to those that are like the median of `start`."""
+    rows, columns = np.nonzero(rim)
+    terms = np.stack([np.ones(len(rows)), columns / rim.shape[1] - 0.5, rows / rim.shape[0] - 0.5], axis=1)
+    colors = picture[rim]
     plane = np.zeros((3, 3))
     plane[0] = np.median(picture[start], 0)
     limit = max(MAIN_DISTANCE, 1.5 * float(np.median(np.linalg.norm(picture[start] - plane[0], axis=1))))
+    close = np.ones(len(rows), bool)
     for _ in range(6):
-        main = rim & (np.linalg.norm(picture - terms @ plane, axis=2) <= limit)
-        if main.sum() < LEAST_BETWEEN * rim.sum():
-            return rim
-        plane, *_ = np.linalg.lstsq(terms[main], picture[main], rcond=None)
-    return main if enclosed or main.sum() >= MAIN_SHARE * rim.sum() else rim
+        close = np.linalg.norm(colors - terms @ plane, axis=1) <= limit
+        if not close.any():
+            break
+        plane, *_ = np.linalg.lstsq(terms[close], colors[close], rcond=None)
+    area = np.zeros_like(rim)
+    area[rows[close], columns[close]] = True
+    return area
 
 
 def _hull(mask: Mask) -> Mask:

@@ -89,7 +89,7 @@ def _span(strokes: Mask, core: Mask, height: int) -> Mask:
     columns, ends = np.flatnonzero((strokes & core).any(0)), np.flatnonzero(whole)
     if not len(columns):
         return whole
-    margin = round(0.6 * height)
+    margin = round(0.35 * height)
     span = whole.copy()
     if columns[0] - ends[0] < margin:
         span[: columns[0]] = False
@@ -99,9 +99,9 @@ def _span(strokes: Mask, core: Mask, height: int) -> Mask:
 
 
 def _two_thresholds(difference: NDArray[np.float32], field: Mask) -> tuple[Mask, Mask]:
-    """Where a pixel may be a stroke (soft edges too), and where it surely is: half of Otsu's threshold, and the whole."""
+    """Where a pixel may be a stroke (soft edges too), and where it surely is: two fifths of Otsu's threshold, and the whole."""
     cut = max(LEAST_DIFFERENCE, _otsu(difference[field]))
-    return difference > max(LEAST_DIFFERENCE, 0.5 * cut), difference > cut
+    return difference > max(LEAST_DIFFERENCE, 0.4 * cut), difference > cut
 
 
 def _parts(weak: Mask, strong: Mask) -> tuple[NDArray[np.int32], NDArray[np.int64], Mask]:
@@ -114,10 +114,10 @@ def _parts(weak: Mask, strong: Mask) -> tuple[NDArray[np.int32], NDArray[np.int6
 
 
 def _judged(strokes: Mask, field: Mask, core: Mask) -> Mask:
-    """The strokes with their small gaps closed; the whole field where they are too few or too many to be strokes."""
+    """The strokes with their small gaps closed; the whole box with them where they are too few or too many to be strokes."""
     share = float(strokes.sum()) / int(core.sum())
     if not STROKE_SHARE[0] <= share <= STROKE_SHARE[1]:
-        return field & core
+        return field & (core | strokes)
     radius = 0.04 * int(core.any(1).sum())
     return _closed(strokes, radius) & field
 

@@ -59,6 +59,19 @@ def test_a_plate_is_found_up_to_its_frame(found):
     assert np.abs(np.array(plate.box) - (400, 640, 630, 692)).max() <= 5
 
 
+def test_a_plate_seen_from_an_angle_is_found_up_to_its_corners(find):
+    drawn = plated(paint(), "ECM 977", (400, 600), (260, 64))
+    corners = np.array([[400, 580], [540, 612], [538, 672], [402, 634]], np.float32)
+    turn = cv2.getPerspectiveTransform(drawn.quad, corners)
+    room = np.array([[390, 590], [670, 590], [670, 674], [390, 674]], np.float32)
+    part = np.zeros((1024, 1024), np.uint8)
+    cv2.fillConvexPoly(part, cv2.perspectiveTransform(room[None], turn)[0].astype(np.int32), 1)
+    rgb = np.where(part[..., None] > 0, cv2.warpPerspective(drawn.rgb, turn, (1024, 1024)), paint()).astype(np.uint8)
+    (plate,) = find(rgb, FRAME, ["license plate"])
+    assert plate.label == "license plate"
+    assert np.abs(plate.quad - corners).max() <= 7
+
+
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [

@@ -77,6 +77,22 @@ def test_lettering_on_a_slope():
     assert (drawn.letters & wide).sum() >= 0.99 * drawn.letters.sum()
 
 
+def test_a_registration_without_its_plate_is_masked_as_lettering():
+    drawn = DRAWN["white on red"]()
+    taken = mask(drawn.rgb, Found("license plate", 0.9, drawn.quad))
+    assert (taken == mask(drawn.rgb, Found("text", 0.9, drawn.quad))).all()
+
+
+def test_the_edge_of_a_window_beside_the_letters_does_not_bleed_into_them():
+    glass = paint((30, 60, 90), (35, 70, 100))
+    glass[300:396] = (205, 60, 50)
+    drawn = lettered(glass, "sport 4x4", (300, 398), 40, WHITE)
+    wide = dilated(mask(drawn.rgb, Found("text", 0.9, drawn.quad)), FRAME, 0.002)
+    below = wide.copy()
+    below[:396] = False
+    assert np.abs(inpaint(drawn.rgb, wide).astype(float) - drawn.clean)[below].mean() < 4.0
+
+
 def test_a_box_over_the_edge_of_the_square():
     drawn = lettered(paint(), "EDGE", (-20, 400), 40, WHITE)
     assert mask(drawn.rgb, Found("text", 0.9, drawn.quad)).any()
