@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import njit
 from numpy.typing import NDArray
 
 from pipeline.phase2_illustrate.matte_trees import Trees
@@ -33,10 +33,10 @@ def binned(x: NDArray[np.float32], edges: NDArray[np.float32]) -> NDArray[np.uin
     return np.stack([np.searchsorted(edges[k], x[:, k], side="left").astype(np.uint8) for k in range(x.shape[1])])
 
 
-@njit(parallel=True, cache=True)
+@njit(cache=True)
 def _histograms(xb, chosen, rows, node, grad, hess, nodes):
     out = np.zeros((len(chosen), nodes, BINS, 2))
-    for f in prange(len(chosen)):
+    for f in range(len(chosen)):
         column = xb[chosen[f]]
         for r in range(len(rows)):
             i = rows[r]

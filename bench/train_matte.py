@@ -9,7 +9,9 @@ from come from first stages that were grown without the photograph guessed, so i
 
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -50,11 +52,25 @@ def main() -> None:
     samples = [sample for number, example in enumerate(examples(SIDE)) for sample in variants(example, number)]
     names = list(dict.fromkeys(s.name for s in samples))
     print(f"{len(samples)} crops, {samples[0].base.shape[2]} features, {time.monotonic() - started:.0f} s", flush=True)
-    for name in names:
-        save(OUT / f"trees_without_{name}.npz", train([s for s in samples if s.name != name]))
-        print(f"without {name}: {time.monotonic() - started:.0f} s", flush=True)
-    if "--folds" not in sys.argv:
-        save(SHIPPED, train(samples))
+    jobs: list[str | None] = [*names, None] if "--folds" not in sys.argv else [*names]
+    # forked, so that the workers share the samples without copying them
+    with ProcessPoolExecutor(2, mp_context=get_context("fork"), initializer=_keep, initargs=(samples,)) as pool:
+        for path in pool.map(_grow_one, jobs):
+            print(f"{path.name}: {time.monotonic() - started:.0f} s", flush=True)
+
+
+_kept: list[Sample] = []
+
+
+def _keep(samples: list[Sample]) -> None:
+    _kept[:] = samples
+
+
+def _grow_one(left_out: str | None) -> Path:
+    """Trees from all photographs, or without one of them."""
+    path = SHIPPED if left_out is None else OUT / f"trees_without_{left_out}.npz"
+    save(path, train([s for s in _kept if s.name != left_out]))
+    return path
 
 
 def variants(example: Example, number: int) -> list[Sample]:

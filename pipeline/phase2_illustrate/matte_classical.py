@@ -1,4 +1,14 @@
-"""The vehicle's matte inside a box that is known roughly, without networks."""
+"""The vehicle's matte inside a box that is known roughly, without networks.
+
+A crop around the box is judged pixel by pixel by boosted trees, twice: by colours, edges, enclosure and place; then also
+by what the first guess says about the pixel's surroundings (auto-context: Tu, 2008). A smooth cut along colour edges and
+two facts about vehicles (glass is enclosed by body, roofs have no narrow dips) make the outline.
+
+The trees were grown from the hand-made outlines of 13 photographs. Judged with trees grown without the photograph judged
+(`python -m bench.matte --box`, side 1024): median IoU 0.92 with the box as drawn, 0.91 with its sides moved by up to 5 %;
+the worst car 0.85 and 0.80; the one motorcycle 0.59 (no other two-wheeler to learn from). Usual faults: tyres' lower edges
+on dark ground, sunlit shadows under the vehicle, bumpers darker than the ground.
+"""
 
 from functools import cache
 from pathlib import Path
@@ -9,12 +19,13 @@ from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
 from pipeline.phase2_illustrate import matte_trees
-from pipeline.phase2_illustrate.matte_cut import smooth_cut
+from pipeline.phase2_illustrate.matte_cut import closed_above, smooth_cut
 from pipeline.phase2_illustrate.matte_features import LONG, MARGIN, Crop, Plane, base_features, context_features
 from pipeline.phase2_illustrate.matte_trees import Trees
-from pipeline.values import Box, Frame, Matte, Rgb
+from pipeline.values import Box, Frame, Mask, Matte, Rgb
 
 Window = tuple[int, int, int, int]
+ROOF_DIP = 0.15  # of the box's width: narrower dips of the roof's outline are mistakes
 
 
 @cache
@@ -41,7 +52,7 @@ def cut_out(rgb: Rgb, frame: Frame, box: Box) -> tuple[Crop, Window]:
     part = cv2.copyMakeBorder(rgb[cy0:cy1, cx0:cx1], cy0 - wy0, wy1 - cy1, cx0 - wx0, wx1 - cx1, cv2.BORDER_REPLICATE)
     scale = LONG / max(x1 - x0, y1 - y0)
     size = (max(8, round((wx1 - wx0) * scale)), max(8, round((wy1 - wy0) * scale)))
-    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    small: Rgb = cv2.resize(part, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR).astype(np.uint8)
     kx, ky = size[0] / (wx1 - wx0), size[1] / (wy1 - wy0)
     inner = ((x0 - wx0) * kx, (y0 - wy0) * ky, (x1 - wx0) * kx, (y1 - wy0) * ky)
     return Crop(srgb_to_lab(small).astype(np.float32), inner), window
@@ -72,22 +83,27 @@ def matte_in_box(rgb: Rgb, frame: Frame, box: Box, trees: tuple[Trees, ...] | No
     """The vehicle inside `box`.
 
     `rgb` (S, S, 3) uint8 sRGB, the photo lying in `frame.at(S).content`; `box` in the square's pixels, right to a few
-    per cent a side; `trees` other than the shipped ones (for leave-one-out figures). Returns alpha (S, S) uint8 and how
-    sure the segmentation is, 0..1. Raises ValueError when the box does not meet the photo.
+    per cent a side; `trees` other than the shipped ones (for leave-one-out figures). Returns alpha (S, S) uint8 and, as
+    confidence, the IoU 0..1 that the segmentation expects of itself. Raises ValueError when the box does not meet the photo.
     """
     crop, window = cut_out(rgb, frame, box)
     odds = log_odds(crop, shipped_trees() if trees is None else trees)
-    soft = smooth_cut(odds, crop.lab)
-    confidence = float(np.mean(np.abs(2 * probability(odds) - 1)))
-    return Matte(_paste(soft, rgb, frame, window), confidence)
+    soft = closed_above(smooth_cut(odds, crop.lab), crop.place[1], max(1, round(ROOF_DIP * (crop.box[2] - crop.box[0]))))
+    return Matte(_paste(soft, rgb, frame, window), _expected_iou(probability(odds), soft > 0.5))
+
+
+def _expected_iou(p: Plane, inside: Mask) -> float:
+    """Expected intersection over expected union of `inside` (h, w) with the vehicle, were `p` (h, w) its pixels' probabilities."""
+    return float(p[inside].sum() / max(1.0, inside.sum() + p[~inside].sum()))
 
 
 def _paste(soft: Plane, rgb: Rgb, frame: Frame, window: Window) -> NDArray[np.uint8]:
     """The crop's (h, w) membership 0..1 back in the square, nothing outside the photo's content."""
     side = rgb.shape[0]
     x0, y0, x1, y1 = window
-    large = cv2.resize(soft, (x1 - x0, y1 - y0), interpolation=cv2.INTER_CUBIC)
-    large = np.clip((large - 0.5) * 4 + 0.5, 0, 1)
+    # blurred against stairs, then steepened so that the edge is about two of the square's pixels wide
+    large = cv2.resize(cv2.GaussianBlur(soft, (0, 0), 0.8), (x1 - x0, y1 - y0), interpolation=cv2.INTER_CUBIC)
+    large = np.clip((large - 0.5) * max(1.0, (x1 - x0) / soft.shape[1]) + 0.5, 0, 1)
     alpha = np.zeros((side, side), np.uint8)
     left, top, right, bottom = _content(rgb, frame)
     cx0, cy0, cx1, cy1 = max(x0, left), max(y0, top), min(x1, right), min(y1, bottom)

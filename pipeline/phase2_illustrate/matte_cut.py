@@ -3,12 +3,11 @@
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from pipeline.phase2_illustrate.matte_features import Plane
 
 
-def smooth_cut(odds: Plane, lab: NDArray[np.float32], smoothness: float = 4.0, rounds: int = 150) -> Plane:
+def smooth_cut(odds: Plane, lab: NDArray[np.float32], smoothness: float = 8.0, rounds: int = 150) -> Plane:
     """(h, w) membership 0..1 that minimises smoothness · Σ g |∇m| - Σ odds · m over 0 ≤ m ≤ 1.
 
     The convex relaxation of the two-label energy that graph cuts solve: any level set of its minimiser is a global
@@ -36,6 +35,25 @@ def smooth_cut(odds: Plane, lab: NDArray[np.float32], smoothness: float = 4.0, r
     return _main_piece(m)
 
 
+def closed_above(m: Plane, v: Plane, dip: int) -> Plane:
+    """The membership (h, w) with what a vehicle encloses from above filled in; `v` (h, w) is the height in the box, 0..1.
+
+    In the upper half, whatever lies between two parts of one column is glass or reflection; and a roof has no dips
+    narrower than `dip` pixels.
+    """
+    h = len(m)
+    solid = m > 0.5
+    covered, carried = np.maximum.accumulate(solid, 0), np.maximum.accumulate(solid[::-1], 0)[::-1]
+    solid |= covered & carried & (v < 0.55)
+    used = solid.any(0)
+    heights = np.where(used, h - solid.argmax(0), 0).astype(np.float32)
+    padded = np.pad(heights, dip)
+    roof = cv2.morphologyEx(padded[None], cv2.MORPH_CLOSE, np.ones((1, dip | 1), np.uint8))[0][dip:-dip]
+    ys = np.arange(h)[:, None]
+    solid |= (ys >= h - roof) & (ys < h - heights) & used & (v < 0.6)
+    return np.where(solid & (m <= 0.5), 1, m).astype(np.float32)
+
+
 def _edge_weight(lab: NDArray[np.float32]) -> Plane:
     """1 where the picture is flat, down to 0.1 on strong colour edges."""
     soft = cv2.GaussianBlur(lab, (0, 0), 0.8)
@@ -48,13 +66,18 @@ def _edge_weight(lab: NDArray[np.float32]) -> Plane:
 def _main_piece(m: Plane) -> Plane:
     """The largest connected piece, its small holes filled; other pieces only where they are a tenth of it or more."""
     solid = m > 0.5
-    labels, count = ndimage.label(solid)
-    if count == 0:
+    if not solid.any():
         return m
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
+    sizes, labels = _pieces(solid)
     keep = (sizes >= 0.1 * sizes.max())[labels] & solid
-    holes, _ = ndimage.label(~keep)
-    areas = np.bincount(holes.ravel())
+    areas, holes = _pieces(~keep)
     filled = keep | ((areas < 0.03 * keep.sum())[holes] & ~keep)
     return np.where(filled & ~solid, 1, np.where(solid & ~keep, 0, m)).astype(np.float32)
+
+
+def _pieces(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Sizes of the mask's 4-connected pieces (piece 0, the rest, counts 0), and which piece each pixel belongs to."""
+    labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1].astype(np.int32)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return sizes, labels

@@ -6,12 +6,12 @@ surroundings to compare with.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from pipeline.values import Box
 
@@ -59,7 +59,7 @@ def context_features(crop: Crop, guess: Plane) -> NDArray[np.float32]:
     h, w = guess.shape
     v = crop.place[1]
     lab = crop.lab
-    planes = [guess, cv2.GaussianBlur(guess, (0, 0), 3), cv2.GaussianBlur(guess, (0, 0), 8)]
+    planes: list[Any] = [guess, cv2.GaussianBlur(guess, (0, 0), 3), cv2.GaussianBlur(guess, (0, 0), 8)]
     for reach in (0.05, 0.12, 0.25):
         step = round(reach * LONG)
         planes += [_shifted(planes[1], dx * step, dy * step) for dx, dy in _SIGNS]
@@ -108,7 +108,8 @@ def _edges(lab: NDArray[np.float32]) -> Plane:
     soft = cv2.GaussianBlur(lab, (0, 0), 1.2)
     gx, gy = cv2.Sobel(soft, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(soft, cv2.CV_32F, 0, 1, scale=0.125)
     strength = np.sqrt((gx**2 + gy**2).sum(-1))
-    return strength / (cv2.blur(strength, (LONG // 8, LONG // 8)) + 1.0)
+    relative: Plane = strength / (cv2.blur(strength, (LONG // 8, LONG // 8)) + 1.0)
+    return relative
 
 
 def _edge_planes(lab: NDArray[np.float32]) -> list[Plane]:
@@ -132,10 +133,23 @@ def _log_density(lab: NDArray[np.float32], weight: Plane) -> Plane:
     scale = np.array([_BINS[0] / 100.0, 0.2, 0.2], np.float32)
     index = np.clip((lab * scale + [0, 16, 16]).astype(int), 0, np.array(_BINS) - 1)
     flat = np.ravel_multi_index((index[..., 0], index[..., 1], index[..., 2]), _BINS)
-    counts = np.bincount(flat.ravel(), weight.ravel(), int(np.prod(_BINS))).reshape(_BINS)
-    smooth = gaussian_filter(counts, 1.0, mode="nearest")
+    counts = np.bincount(flat.ravel(), weight.ravel(), int(np.prod(_BINS))).astype(np.float64).reshape(_BINS)
+    smooth = _smoothed(counts)
     density = smooth / (smooth.sum() + 1e-9)
-    return np.log(density + 1e-6).ravel()[flat].astype(np.float32)
+    logs: Plane = np.log(density + 1e-6).ravel()[flat].astype(np.float32)
+    return logs
+
+
+def _smoothed(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Counts blurred along all axes by a Gaussian of one bin, borders repeated."""
+    kernel = np.exp(-0.5 * np.arange(-4.0, 5.0) ** 2)
+    kernel /= kernel.sum()
+    for axis in range(counts.ndim):
+        lines = np.moveaxis(counts, axis, 0)
+        padded = np.pad(lines, ((4, 4), (0, 0), (0, 0)), mode="edge")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 9, axis=0)
+        counts = np.moveaxis(windows @ kernel, 0, axis)
+    return counts
 
 
 def _color_planes(lab: NDArray[np.float32], u: Plane, v: Plane) -> list[Plane]:
@@ -172,8 +186,8 @@ def _ring_planes(lab: NDArray[np.float32], u: Plane, v: Plane) -> list[Plane]:
     ]
 
 
-@njit(cache=True)  # type: ignore[misc]
-def _nearest(lab: NDArray[np.float32], samples: NDArray[np.float32], pull: np.float32) -> NDArray[np.float32]:
+@njit(cache=True)
+def _nearest(lab: NDArray[Any], samples: NDArray[np.float32], pull: np.float32) -> NDArray[np.float32]:
     """Least distance to a sample (L, a, b, x, y), a pixel away in place counting as `pull` in colour."""
     h, w = lab.shape[:2]
     out = np.empty((h, w), np.float32)
@@ -203,8 +217,8 @@ def _enclosure_planes(lab: NDArray[np.float32]) -> list[Plane]:
     return [_geodesic(soft, np.where(s, np.float32(0), np.float32(1e9)), 4) for s in (rim, top, low)]
 
 
-@njit(cache=True)  # type: ignore[misc]
-def _geodesic(lab: NDArray[np.float32], start: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
+@njit(cache=True)
+def _geodesic(lab: NDArray[Any], start: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
     """Least sum of colour steps above a tolerance along 8-connected ways from `start` (raster scans, Toivanen 1996)."""
     h, w = start.shape
     d = start.copy()
@@ -241,7 +255,7 @@ def _grabcut_planes(lab: NDArray[np.float32], u: Plane, v: Plane) -> list[Plane]
         labels = np.full(us.shape, cv2.GC_PR_FGD, np.uint8)
         labels[doubt], labels[sure], labels[out] = cv2.GC_PR_BGD, cv2.GC_FGD, cv2.GC_BGD
         cv2.setRNGSeed(1)
-        cv2.grabCut(picture, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(picture, labels, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 4, cv2.GC_INIT_WITH_MASK)
         got = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
         planes.append(cv2.GaussianBlur(cv2.resize(got, lab.shape[1::-1]), (0, 0), 2))
     return planes

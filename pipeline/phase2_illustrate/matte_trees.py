@@ -26,14 +26,14 @@ class Trees:
         return out
 
 
-@njit(cache=True)  # type: ignore[misc]
+@njit(cache=True)
 def _evaluate(
     feature: NDArray[np.int16], threshold: NDArray[np.float32], leaf: NDArray[np.float32], x: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     nodes = feature.shape[1]
     out = np.zeros(x.shape[0], np.float32)
-    for t in range(feature.shape[0]):
-        for i in range(x.shape[0]):
+    for i in range(x.shape[0]):
+        for t in range(feature.shape[0]):
             n = 0
             while n < nodes:
                 n = 2 * n + 1 + (x[i, feature[t, n]] > threshold[t, n])

@@ -6,6 +6,8 @@ import pytest
 
 from bench import matte_photos
 from pipeline.phase2_illustrate.matte_classical import matte_in_box
+from pipeline.phase2_illustrate.matte_cut import closed_above, smooth_cut
+from pipeline.phase2_illustrate.matte_trees import Trees
 from pipeline.values import Box, Frame, Mask, Rgb
 
 
@@ -43,12 +45,13 @@ def painted_car(width: int, height: int, side: int, paint: tuple[int, int, int])
 
 
 @pytest.mark.parametrize("paint", [(190, 30, 30), (235, 235, 235), (40, 60, 160)])
-def test_painted_car_is_found_with_its_wheels_and_windows(paint: tuple[int, int, int]) -> None:
+def test_painted_car_is_found_with_its_windows_and_rims(paint: tuple[int, int, int]) -> None:
     rgb, frame, box, truth = painted_car(900, 600, 768, paint)
     inside = matte_in_box(rgb, frame, box).inside
     assert matte_photos.iou(inside, truth) > 0.85
-    wheels = truth & (np.arange(768)[:, None] > box[3] - 0.1 * (box[3] - box[1]))
-    assert (inside & wheels).sum() > 0.6 * wheels.sum()
+    ys = np.arange(768)[:, None]
+    for part in (ys < box[1] + 0.4 * (box[3] - box[1]), (ys > box[3] - 0.3 * (box[3] - box[1])) & (ys < box[3] - 0.15 * (box[3] - box[1]))):
+        assert (inside & truth & part).sum() > 0.9 * (truth & part).sum()
 
 
 def test_a_box_that_is_off_by_4_per_cent_changes_little() -> None:
@@ -112,6 +115,37 @@ def test_a_box_outside_the_photo_is_refused() -> None:
     rgb, frame, _, _ = painted_car(900, 600, 600, (190, 30, 30))
     with pytest.raises(ValueError, match="does not meet"):
         matte_in_box(rgb, frame, (10, 10, 200, 60))
+
+
+def test_glass_and_dips_of_the_roof_are_closed_but_not_the_ground_between_the_wheels() -> None:
+    v = np.repeat(np.linspace(0, 1, 100, dtype=np.float32)[:, None], 200, 1)
+    m = np.zeros((100, 200), np.float32)
+    m[20:80, 20:180] = 1
+    m[30:45, 60:120] = 0  # a window
+    m[20:28, 130:140] = 0  # a dip
+    m[80:95, 40:60] = m[80:95, 140:160] = 1  # wheels
+    closed = closed_above(m, v, 25) > 0.5
+    assert closed[30:45, 60:120].all()
+    assert closed[20:28, 130:140].all()
+    assert not closed[80:95, 60:140].any()
+    assert closed.sum() == 60 * 160 + 2 * 15 * 20
+
+
+def test_the_cut_follows_the_edge_where_evidence_is_vague() -> None:
+    lab = np.zeros((60, 60, 3), np.float32)
+    lab[:, 30:, 0] = 80
+    odds = np.full((60, 60), -0.05, np.float32)
+    odds[:, 45:] = 4
+    odds[:, :15] = -4
+    odds[:, 28:45] = 0.05
+    cut = smooth_cut(odds, lab) > 0.5
+    assert (np.abs(cut.argmax(1) - 30) <= 1).all()
+
+
+def test_trees_go_right_above_the_threshold() -> None:
+    trees = Trees(np.array([[1, 0, 0]], np.int16), np.array([[2, 0, 5]], np.float32), np.array([[10, 20, 30, 40]], np.float32))
+    x = np.array([[-1, 2], [1, 2], [5, 3], [6, 3]], np.float32)
+    assert trees.log_odds(x).tolist() == [10, 20, 30, 40]
 
 
 @pytest.mark.skipif(not (matte_photos.FOLDER / "index.csv").exists(), reason="the photographs are not here")
