@@ -81,9 +81,11 @@ def hue_gain(lab: Float, coloured: Float, inside: Mask, palette: Float) -> Float
 
 def label_costs(lab: Float, inside: Mask, palette: Float, unit: float) -> Costs:
     """(n, H, W) cost of every palette colour at every pixel, in about ΔE units; `palette` (n, 3) CIELAB; `unit` pixels at 1024."""
-    plain = np.stack([np.linalg.norm(lab - p, axis=-1) for p in palette])
-    if (plain.min(0)[inside] < NEAR).mean() >= FLAT:
-        return plain
+    nearest = np.full(inside.shape, np.inf, np.float32)
+    for p in palette:
+        nearest = np.minimum(nearest, np.linalg.norm(lab - p, axis=-1))
+    if (nearest[inside] < NEAR).mean() >= FLAT:
+        return np.stack([np.linalg.norm(lab - p, axis=-1) for p in palette]).astype(np.float32)
     L, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.arctan2(lab[..., 2], lab[..., 1])
     coloured = coloured_share(lab, inside, unit)
@@ -95,17 +97,17 @@ def label_costs(lab: Float, inside: Mask, palette: Float, unit: float) -> Costs:
     # Shading scales lightness and chroma alike: their ratio tells red in shade from brown, and red in light from pink.
     saturation = np.log((chroma * gain + 5) / (L + 5))
     lit = np.minimum(L * gain, 100)
-    costs = []
-    for p, c in zip(palette, pure, strict=True):
+    costs = np.empty((len(palette), *L.shape), np.float32)
+    for k, (p, c) in enumerate(zip(palette, pure, strict=True)):
         lightness = np.abs(tone - p[0]) * 0.9
         if c < GREY:
-            costs.append(lightness * (1 - coloured) + coloured * (48 + 0.28 * np.abs(L - p[0])))
+            costs[k] = lightness * (1 - coloured) + coloured * (48 + 0.28 * np.abs(L - p[0]))
             continue
         turn = np.degrees(np.abs(np.angle(np.exp(1j * (hue - np.arctan2(p[2], p[1]))))))
         paint = 0.4 * np.minimum(turn, 90) + np.clip(turn - 38, 0, 52) + 0.15 * np.abs(lit - p[0])
         paint += 12 * np.abs(saturation - np.log((c + 5) / (p[0] + 5)))
-        costs.append(coloured * paint + (1 - coloured) * ((75 if graded else 10) + lightness * (0.3 if graded else 1)))
-    return np.stack(costs).astype(np.float32)
+        costs[k] = coloured * paint + (1 - coloured) * ((75 if graded else 10) + lightness * (0.3 if graded else 1))
+    return costs
 
 
 def boundary_weight(lab: Float, unit: float) -> Float:
@@ -124,6 +126,7 @@ def _crop(mask: Mask, margin: int) -> tuple[slice, slice]:
 def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
     """Grade the pixels of `part`; the others answer len(palette)."""
     n, unit = len(palette), len(rgb) / 1024
+    least = 40 * unit**2
     answer = np.full(part.shape, n, np.uint8)
     if not part.any():
         return answer
@@ -131,13 +134,17 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
     inside, picture = part[window], np.ascontiguousarray(rgb[window])
     lab = lab_of(np.asarray(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit), np.uint8))
     costs = label_costs(lab, inside, lab_of(palette.rgb), unit)
-    costs = np.minimum(costs - costs.min(0), CEILING)
+    costs -= costs.min(0)
+    np.minimum(costs, CEILING, out=costs)
     smooth = GuidedFilter.of(lab, inside, max(1, round(4 * unit)), 4.0**2)
-    costs = np.stack([smooth(smooth(c)) for c in costs])
+    cheapest = np.bincount(costs.argmin(0)[inside], minlength=n)
+    for k in range(n):
+        # A colour that is the best for fewer pixels than the smallest region has cannot win one: it is left out.
+        costs[k] = smooth(smooth(costs[k])) if cheapest[k] >= min(least, cheapest.max()) else CEILING
     costs -= costs.min(0)
     labels = np.where(inside, costs.argmin(0), n).astype(np.uint8)
     boundary = boundary_weight(lab, unit) * np.float32(40 * unit)
-    answer[window] = calm(labels, costs, boundary, per_region=1200 * unit**2, least=40 * unit**2)
+    answer[window] = calm(labels, costs, boundary, per_region=1200 * unit**2, least=least)
     return answer
 
 

@@ -74,17 +74,16 @@ def _pass(graph: RegionGraph, label: NDArray[np.intp], per_region: float, least:
     """One round of moves: every region that gains and is the smallest such among its neighbours takes its best label."""
     n = graph.cost.shape[1]
     region, count = _fused(graph, label)
-    cost = np.zeros((count, n))
-    np.add.at(cost, region, graph.cost)
+    atoms = np.arange(len(label))
+    cost = csr_array((np.ones(len(label)), (region, atoms)), shape=(count, len(label))) @ graph.cost
     area = np.bincount(region, weights=graph.area, minlength=count)
     now = np.zeros(count, np.intp)
     now[region] = label
     a, b = region[graph.first], region[graph.second]
     apart = a != b
     a, b, weight = a[apart], b[apart], graph.weight[apart] * factor
-    saved = np.zeros((count, n))
-    np.add.at(saved, (a, now[b]), weight)
-    np.add.at(saved, (b, now[a]), weight)
+    ends = (np.concatenate([a, b]), np.concatenate([now[b], now[a]]))
+    saved = coo_array((np.concatenate([weight, weight]), ends), shape=(count, n)).toarray()
     # Only a neighbour's label removes a region; other labels recolour it, which the pixels' costs have decided already.
     energy = np.where(saved > 0, cost - saved - per_region, np.inf)
     best = energy.argmin(1)

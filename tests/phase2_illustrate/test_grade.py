@@ -99,3 +99,14 @@ def test_noise_leaves_few_areas():
     shade = np.linspace(90, 200, SIDE)[None, :, None] + rng.normal(0, 12, (SIDE, SIDE, 1))
     labels = grade(np.clip(np.repeat(shade, 3, -1), 0, 255).astype(np.uint8), disc(), GUIDE)
     assert cc3d.connected_components(labels + 1, connectivity=4).max() <= 8
+
+
+@pytest.mark.parametrize("side", [1, 2, 5])
+def test_a_vehicle_of_a_few_pixels(side):
+    inside = np.zeros((SIDE, SIDE), bool)
+    inside[100 : 100 + side, 200 : 200 + side] = True
+    picture = np.full((SIDE, SIDE, 3), 255, np.uint8)
+    picture[inside] = (250, 10, 5)
+    labels = grade(picture, inside, GUIDE)
+    assert (labels[inside] == GUIDE.colors.index("#FF0000")).all()
+    assert (labels[~inside] == len(GUIDE)).all()
