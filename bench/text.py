@@ -96,10 +96,10 @@ def judge(case: Case, find: Find, *, covered: bool) -> list[bool]:
     """Print what became of one photograph; whether each of its truths was found."""
     seconds = 0.0
 
-    def timed(rgb: Rgb, frame: Frame, labels: list[str]) -> list[Found]:
+    def timed(rgb: Rgb, region: Box, labels: list[str]) -> list[Found]:
         nonlocal seconds
         started = time.perf_counter()
-        found = find(rgb, frame, labels)
+        found = find(rgb, region, labels)
         seconds = time.perf_counter() - started
         return found
 

@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from pipeline.errors import Code, JobError
-from pipeline.phase1_sanitize.find_classical import make_find
+from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import mask
 from pipeline.phase2_illustrate.draw_classical import draw
@@ -23,7 +23,7 @@ def classical() -> Steps:
     """The embedded engine: no network, no weights but those in RapidOCR's package."""
     return Steps(
         name="classical",
-        finds=frozenset({"license plate", "text"}),
+        finds=FINDS,
         find=make_find(),
         mask=mask,
         inpaint=inpaint,

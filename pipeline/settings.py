@@ -43,6 +43,7 @@ class Phase1(_Section):
     on_vehicle: float = Field(ge=0, le=1)
     matte_tolerance: float = Field(ge=0, le=0.1)
     dilation: float = Field(ge=0, le=0.02)
+    look_around: float = Field(ge=0, le=1)
     same_thing: float = Field(gt=0, le=1)
 
 

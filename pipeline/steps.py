@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 from pipeline.values import Box, Found, Frame, Gray, Mask, Matte, Rgb
 
-#: (rgb (S,S,3), frame, labels to look for) → what was found anywhere in the picture.
-Find: TypeAlias = Callable[[Rgb, Frame, Sequence[str]], list[Found]]
+#: (rgb (S,S,3), where to look in the square's pixels, labels to look for) → what was found there.
+Find: TypeAlias = Callable[[Rgb, Box, Sequence[str]], list[Found]]
 #: (rgb (S,S,3), found) → (S,S) mask of exactly the found thing's pixels, undilated.
 MaskOf: TypeAlias = Callable[[Rgb, Found], Mask]
 #: (rgb (S,S,3), mask (S,S)) → rgb with the masked pixels replaced; all others are untouched.

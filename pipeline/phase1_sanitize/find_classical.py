@@ -12,7 +12,7 @@ from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.plates import grow_plate
 from pipeline.phase1_sanitize.quads import Quad
 from pipeline.steps import Find
-from pipeline.values import Found, Frame, Rgb
+from pipeline.values import Box, Found, Rgb
 
 if TYPE_CHECKING:
     from rapidocr import RapidOCR
@@ -31,13 +31,13 @@ UNREAD_PLATE_FILL = 0.93
 class FindSettings:
     """`text_threshold` is the least score of the reader, 0..1, `box_threshold` of the detector; `threads` of one inference.
 
-    The detector sees the photo with its longest side at least `least_side` pixels, and never smaller than it is.
+    The detector sees the part to look in with its longest side at least `least_side` pixels, and never smaller than it is.
     """
 
     text_threshold: float = 0.55
     box_threshold: float = 0.3
     threads: int = 2
-    least_side: int = 1600
+    least_side: int = 1280
 
 
 def make_find(settings: FindSettings = FindSettings()) -> Find:
@@ -48,10 +48,10 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
     """
     detector, reader = _load(settings)
 
-    def find(rgb: Rgb, frame: Frame, labels: Sequence[str]) -> list[Found]:
+    def find(rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:
         if not FINDS & set(labels):
             return []
-        rows, columns = quads.photo_part(frame, rgb.shape[0])
+        rows, columns = quads.window(region)
         content = rgb[rows, columns]
         scale = max(1.0, settings.least_side / max(content.shape[:2]))
         shown = cv2.resize(content, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else content

@@ -43,6 +43,7 @@ class SanitizeSettings:
 
     `on_vehicle`: least share of its area on the vehicle, after the matte is widened by `matte_tolerance` (share of the
     square's side). `dilation`: how far the masks are widened, share of the side (0.002 of 2048 pixels are 4).
+    `look_around`: margin of the vehicle's bounds within which things are looked for, share of their longer side.
     `same_thing`: intersection over union from which two boxes are one thing.
     """
 
@@ -51,6 +52,7 @@ class SanitizeSettings:
     on_vehicle: float = 0.6
     matte_tolerance: float = 0.01
     dilation: float = 0.002
+    look_around: float = 0.04
     same_thing: float = 0.5
 
 
@@ -75,7 +77,11 @@ def sanitize(
     if not wanted:
         return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
     progress.step("sanitize", "find", FRACTIONS[0])
-    found = [f for f in steps.find(rgb, frame, wanted) if f.label in wanted and f.score >= settings.score_threshold]
+    found = [
+        f
+        for f in steps.find(rgb, quads.around(matte.inside, frame, settings.look_around), wanted)
+        if f.label in wanted and f.score >= settings.score_threshold
+    ]
     found, too_large = capped(on_vehicle(found, matte.inside, settings), matte.inside, settings)
     found = suppressed(found, settings.same_thing)
     if too_large:

@@ -38,7 +38,7 @@ def steps(
     def never(*_: object) -> None:
         raise AssertionError("no step of this phase")
 
-    return Steps("classical", finds, lambda rgb, frame, labels: list(found), mask, inpaint, never, None, never, never, {})
+    return Steps("classical", finds, lambda rgb, region, labels: list(found), mask, inpaint, never, None, never, never, {})
 
 
 def run(found: list[Found], settings: SanitizeSettings = SETTINGS, remove=("text", "license plate"), **parts) -> CleanPlate:
