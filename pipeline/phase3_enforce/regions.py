@@ -4,64 +4,21 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 
-@njit(cache=True)
-def _root(parent: NDArray[np.int32], i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = parent[i]
-    return i
+def connected(key: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], int]:
+    """4-connected areas of equal key (< 255): (H, W) uint8 → ((H, W) uint32 numbered from 0, count)."""
+    region = cc3d.connected_components(key + np.uint8(1), connectivity=4, out_dtype=np.uint32).astype(np.uint32, copy=False)
+    region -= np.uint32(1)  # 0 is cc3d's background, which no pixel is here
+    return region, int(region.max()) + 1
 
 
 @njit(cache=True)
-def connected(key: NDArray[np.uint8]) -> tuple[NDArray[np.int32], int]:  # noqa: PLR0912 - two passes over one table
-    """4-connected areas of equal key: (H, W) uint8 → ((H, W) int32 numbered from 0 in scan order, count).
-
-    Runs along rows are the elements of the union-find, so that memory and time follow the boundaries.
-    """
-    height, width = key.shape
-    out = np.empty((height, width), np.int32)
-    parent = np.empty(1024, np.int32)
-    count = 0
-    for y in range(height):
-        for x in range(width):
-            left = x > 0 and key[y, x] == key[y, x - 1]
-            up = y > 0 and key[y, x] == key[y - 1, x]
-            if left:
-                out[y, x] = out[y, x - 1]
-                if up and out[y - 1, x] != out[y, x]:
-                    a, b = _root(parent, out[y, x]), _root(parent, out[y - 1, x])
-                    if a != b:
-                        parent[max(a, b)] = min(a, b)
-            elif up:
-                out[y, x] = out[y - 1, x]
-            else:
-                if count == len(parent):
-                    parent = np.concatenate((parent, np.empty_like(parent)))
-                parent[count] = count
-                out[y, x] = count
-                count += 1
-    number = np.empty(count, np.int32)
-    found = 0
-    for i in range(count):
-        r = _root(parent, i)
-        if r == i:
-            number[i] = found
-            found += 1
-        else:
-            number[i] = number[r]
-    for y in range(height):
-        for x in range(width):
-            out[y, x] = number[out[y, x]]
-    return out, found
-
-
-@njit(cache=True)
-def _borders(region: NDArray[np.int32]) -> NDArray[np.int64]:
+def _borders(region: NDArray[np.uint32]) -> NDArray[np.int64]:
     """One code (smaller region << 32 | larger region) for every pair of neighbouring pixels in different regions."""
     height, width = region.shape
     out = np.empty(1 << 16, np.int64)
@@ -83,7 +40,7 @@ def _borders(region: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 @njit(cache=True)
-def _measure(region: NDArray[np.int32], key: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+def _measure(region: NDArray[np.uint32], key: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
     area, keys = np.zeros(count, np.int64), np.zeros(count, np.uint8)
     for y in range(region.shape[0]):
         for x in range(region.shape[1]):
