@@ -118,13 +118,16 @@ def best_boxes(seen: Seen, model: Model, count: int) -> tuple[Boxes, Floats]:
     odds = odds_map(seen, model.region)
     boxes = grid(*odds.shape)
     scores = model.box.of(box_cues(seen.regions, odds, seen.wheels, boxes))
-    kept: list[int] = []
-    for i in np.argsort(-scores, kind="stable")[:400]:
-        if all(overlap(boxes[i : i + 1], boxes[k])[0] < NEIGHBOUR for k in kept):
-            kept.append(int(i))
+    order = np.argsort(-scores, kind="stable")
+    # only the best box settles: the others are there to disagree, and would drift towards it
+    kept, values = [_settled(boxes, scores, boxes[order[0]])], [scores[order[0]]]
+    for i in order[1:400]:
         if len(kept) == count:
             break
-    return np.stack([_settled(boxes, scores, boxes[k]) for k in kept]), scores[kept]
+        if all(overlap(boxes[i : i + 1], box)[0] < NEIGHBOUR for box in kept):
+            kept.append(boxes[i])
+            values.append(scores[i])
+    return np.stack(kept), np.array(values)
 
 
 def _settled(boxes: Boxes, scores: Floats, start: Floats) -> Floats:
