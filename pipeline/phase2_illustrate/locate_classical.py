@@ -19,7 +19,7 @@ from pipeline.phase2_illustrate.matte_trees import Trees
 from pipeline.values import Box, Frame, Gray, Mask, Matte, Rgb
 
 #: Below this confidence a matte deserves the warning MATTE_UNCERTAIN.
-UNCERTAIN_BELOW = 0.34
+UNCERTAIN_BELOW = 0.6
 #: Below this one there is no vehicle.
 NO_VEHICLE_BELOW = 0.005
 REMEDY = "No vehicle was found in the photo: tell where it is with vehicle_box, or send a matte."
