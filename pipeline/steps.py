@@ -18,8 +18,8 @@ MatteOf: TypeAlias = Callable[[Rgb, Frame, Box | None], Matte]
 Depth: TypeAlias = Callable[[Rgb], Gray]
 #: (rgb (S,S,3), vehicle mask (S,S)) → (S,S,3) simplified picture, not yet graded to the palette.
 Draw: TypeAlias = Callable[[Rgb, Mask], Rgb]
-#: (rgb (S,S,3), side) → (side,side,3) enlarged picture.
-Upscale: TypeAlias = Callable[[Rgb, int], Rgb]
+#: (rgb (h,w,3), factor) → (h · factor, w · factor, 3) enlarged picture.
+Upscale: TypeAlias = Callable[[Rgb, float], Rgb]
 
 
 @dataclass(frozen=True, slots=True)

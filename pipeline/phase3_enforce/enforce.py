@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
@@ -22,10 +23,14 @@ class EnforceSettings:
     budget: float = 0.03
 
 
+#: Pixels of the drawing around the vehicle that are enlarged with it: the reach of the blur.
+_MARGIN = 8
+
+
 def _extended(rgb: Rgb, inside: Mask) -> Rgb:
     """The colours inside carried outwards, each outer pixel taking the nearest inner one: nothing bleeds in while scaling."""
     if inside.all() or not inside.any():
-        return rgb
+        return np.ascontiguousarray(rgb)
     _, nearest = cv2.distanceTransformWithLabels((~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
     table = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
     table[nearest[inside]] = rgb[inside]
@@ -45,33 +50,62 @@ def enforce(
 
     The vehicle and, where it is kept, the background are enlarged and merged apart: no colour crosses the outline.
     """
-    n = len(palette)
-    frame = illustration.frame.at(side)
+    n, frame = len(palette), illustration.frame.at(side)
+    factor = side / illustration.rgb.shape[0]
     progress.step("enforce", "upscale", 0.60)
-    small_inside = illustration.matte.inside
-    inside = upscale_mask(small_inside, side)
-    labels = ciede2000.label(upscale(_extended(illustration.rgb, small_inside), side), palette)
+    small, large = _windows(illustration.matte.inside, factor, keep_background)
+    rgb, small_inside = illustration.rgb[small], illustration.matte.inside[small]
+    inside = upscale_mask(small_inside, factor)
+    labels = ciede2000.label(upscale(_extended(rgb, small_inside), factor), palette)
     progress.step("enforce", "palette", 0.66)
     if keep_background:
-        behind = ciede2000.label(upscale(_extended(illustration.rgb, ~small_inside), side), palette)
+        behind = ciede2000.label(upscale(_extended(rgb, ~small_inside), factor), palette)
         np.copyto(labels, behind + np.uint8(n + 1), where=~inside)
         labels[_outside(frame.content, side)] = n
     else:
         labels[~inside] = n
     progress.step("enforce", "regions", 0.70)
-    # Keys: 0..n-1 vehicle, n nothing, n+1.. background; never more than 2 * 64 + 1.
-    colour = np.concatenate([np.arange(n), [0], np.arange(n)])
-    layer = np.repeat(np.array([0, 1, 2], np.uint8), [n, 1, n])
-    lab = srgb_to_lab(palette.rgb)[colour]
-    rows, columns = np.meshgrid(np.arange(2 * n + 1), np.arange(2 * n + 1), indexing="ij")
-    distance = ciede2000.difference(lab[rows.ravel()], lab[columns.ravel()]).reshape(rows.shape)
     drawn = [int(np.count_nonzero(part)) for part in (inside, labels == n, labels > n)]
     budget = [int(settings.budget * pixels) for pixels in drawn]
-    merged = regions.merge(labels, round(settings.detail * side * side), budget, layer, n, distance)
-    key = merged.key
-    changed = np.count_nonzero((key != labels) & inside) / max(1, drawn[0])
+    merged = regions.merge(labels, round(settings.detail * side * side), budget, _layers(n), n, _distances(palette))
+    changed = np.count_nonzero((merged.key != labels) & inside) / max(1, drawn[0])
+    key = np.full((side, side), n, np.uint8)
+    key[large] = merged.key
     flat = np.where(key > n, key - np.uint8(n + 1), key) if keep_background else key
-    return LabelImage(flat, n, inside, illustration.ink, frame, merged.regions, changed)
+    return LabelImage(flat, n, key < n, illustration.ink, frame, merged.regions, changed)
+
+
+# Keys: 0..n-1 the vehicle in each colour, n nothing, n+1.. the background in each colour; never more than 2 * 64 + 1.
+
+
+def _layers(n: int) -> NDArray[np.uint8]:
+    """(2n + 1,) the layer of each key: 0 vehicle, 1 nothing, 2 background."""
+    return np.repeat(np.array([0, 1, 2], np.uint8), [n, 1, n])
+
+
+def _distances(palette: Palette) -> NDArray[np.float64]:
+    """(2n + 1, 2n + 1) colour difference between keys."""
+    n = len(palette)
+    lab = srgb_to_lab(palette.rgb)[np.concatenate([np.arange(n), [0], np.arange(n)])]
+    rows, columns = np.indices((2 * n + 1, 2 * n + 1)).reshape(2, -1)
+    return ciede2000.difference(lab[rows], lab[columns]).reshape(2 * n + 1, -1)
+
+
+def _windows(inside: Mask, factor: float, keep_background: bool) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """What has to be enlarged, as a window of the drawing and the same one of the working raster.
+
+    Nothing is drawn around a vehicle whose background is removed. Windows need a whole factor to fit exactly.
+    """
+    everything = np.s_[0 : inside.shape[0]]
+    if keep_background or factor != int(factor) or not inside.any():
+        whole = slice(0, round(inside.shape[0] * factor))
+        return (everything, everything), (whole, whole)
+    small = []
+    for axis in (1, 0):
+        at = np.flatnonzero(inside.any(axis))
+        small.append(slice(max(0, int(at[0]) - _MARGIN), min(inside.shape[0], int(at[-1]) + 1 + _MARGIN)))
+    k = int(factor)
+    return (small[0], small[1]), (slice(small[0].start * k, small[0].stop * k), slice(small[1].start * k, small[1].stop * k))
 
 
 def _outside(content: tuple[float, float, float, float], side: int) -> Mask:

@@ -1,5 +1,7 @@
 """Enlarging a picture of few flat colours so that its boundaries come out smooth, without stairs."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -8,47 +10,52 @@ from pipeline.values import Mask, Rgb
 
 #: Blur of each colour's indicator, pixels of the small picture: rounds stairs, keeps corners wider than it.
 SIGMA = 1.6
+#: Pixels of one horizontal band of the answer: bands keep memory small at 8192 and give two threads their work.
+BAND = 1 << 20
 
 
-def upscale_labels(labels: NDArray[np.uint8], side: int, sigma: float = SIGMA) -> NDArray[np.uint8]:
-    """(S, S) uint8 labels → (side, side): at every pixel the label whose blurred indicator is largest.
+def upscale_labels(labels: NDArray[np.uint8], factor: float, sigma: float = SIGMA) -> NDArray[np.uint8]:
+    """(h, w) uint8 labels → (h · factor, w · factor): at every pixel the label whose blurred indicator is largest.
 
-    The lower label wins a tie. Works in horizontal bands, so that memory stays small at 8192.
+    The lower label wins a tie.
     """
-    small = labels.shape[0]
+    height, width = round(labels.shape[0] * factor), round(labels.shape[1] * factor)
     present = np.unique(labels)
     blurred = [cv2.GaussianBlur((labels == i).astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE) for i in present]
-    out = np.empty((side, side), np.uint8)
-    band = max(1, (1 << 21) // side)
-    columns = np.broadcast_to(((np.arange(side, dtype=np.float32) + 0.5) * (small / side) - 0.5)[None], (band, side))
-    for top in range(0, side, band):
-        rows = np.arange(top, min(side, top + band), dtype=np.float32)
-        y = np.broadcast_to(((rows + 0.5) * (small / side) - 0.5)[:, None], (len(rows), side))
-        best = np.full((len(rows), side), -1, np.float32)
-        index = np.zeros((len(rows), side), np.uint8)
-        lo, hi = max(0, int(y.min()) - 2), min(small, int(y.max()) + 4)
+    out = np.empty((height, width), np.uint8)
+    x = ((np.arange(width) + 0.5) / factor - 0.5).astype(np.float32)
+
+    def fill(top: int) -> None:
+        rows = np.arange(top, min(height, top + band))
+        y = ((rows + 0.5) / factor - 0.5).astype(np.float32)
+        first, last = max(0, int(y[0]) - 2), min(labels.shape[0], int(y[-1]) + 4)
+        x_map, y_map = (np.ascontiguousarray(m) for m in np.broadcast_arrays(x[None], (y - first)[:, None]))
+        best = np.full(x_map.shape, -1, np.float32)
         for value, field in zip(present, blurred, strict=True):
-            if not field[lo:hi].any():
-                continue
-            x_map, y_map = np.ascontiguousarray(columns[: len(rows)]), np.ascontiguousarray(y - lo)
-            grown = cv2.remap(field[lo:hi], x_map, y_map, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            better = grown > best
-            best[better], index[better] = grown[better], value
-        out[top : top + len(rows)] = index
+            part = field[first:last]
+            if part.any():
+                grown = cv2.remap(part, x_map, y_map, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+                better = grown > best
+                np.copyto(best, grown, where=better)
+                np.copyto(out[rows[0] : rows[-1] + 1], value, where=better)
+
+    band = max(1, BAND // width)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(fill, range(0, height, band)))
     return out
 
 
-def upscale_flat(rgb: Rgb, side: int) -> Rgb:
-    """(S, S, 3) uint8 of at most 256 distinct colours → (side, side, 3) of the same colours, boundaries smoothed."""
+def upscale_flat(rgb: Rgb, factor: float) -> Rgb:
+    """(h, w, 3) uint8 of at most 256 distinct colours → `factor` times larger, the same colours, boundaries smoothed."""
     codes = rgb.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
     colors, labels = np.unique(codes, return_inverse=True)
     if len(colors) > 256:
         raise ValueError(f"a flat picture has at most 256 colours, not {len(colors)}")
     table = np.stack([colors >> 16, (colors >> 8) & 255, colors & 255], -1).astype(np.uint8)
-    grown = upscale_labels(labels.reshape(rgb.shape[:2]).astype(np.uint8), side)
+    grown = upscale_labels(labels.reshape(rgb.shape[:2]).astype(np.uint8), factor)
     return np.ascontiguousarray(np.take(table, grown, axis=0))
 
 
-def upscale_mask(inside: Mask, side: int) -> Mask:
-    """(S, S) mask → (side, side), its outline smoothed in the same way."""
-    return upscale_labels(inside.astype(np.uint8), side) > 0
+def upscale_mask(inside: Mask, factor: float) -> Mask:
+    """(h, w) mask → `factor` times larger, its outline smoothed in the same way."""
+    return upscale_labels(inside.astype(np.uint8), factor) > 0

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from pipeline.phase4_vectorize.chains import Chains, crack_graph, skeleton_graph, trace
 from pipeline.phase4_vectorize.curves import fit
+from pipeline.phase4_vectorize.tracer import drawn_window
 from pipeline.values import LabelImage, Mask
 
 #: Pixels of the drawing: how near a boundary an inner line is the same line, and how long it must be to count.
@@ -60,7 +61,10 @@ def path_data(curves: NDArray[np.float64]) -> str:
 
 def boundaries(image: LabelImage, tolerance: float) -> list[str]:
     """Path data of every boundary, each written once and none on the picture's frame."""
-    return [path_data(c) for c in fit(trace(crack_graph(_key(image))), tolerance)]
+    rows, columns = drawn_window(image)
+    chains = trace(crack_graph(_key(image)[rows, columns]))
+    points = chains.points + np.array([columns.start, rows.start], float)
+    return [path_data(c) for c in fit(Chains(points, chains.starts), tolerance)]
 
 
 def centerlines(image: LabelImage, tolerance: float, only_apart: bool) -> list[str]:

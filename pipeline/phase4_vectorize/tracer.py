@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import vtracer
 
 from pipeline.encode import label_png
@@ -43,14 +44,24 @@ def _moved(data: str, dx: float, dy: float) -> str:
     return " ".join(out)
 
 
+def drawn_window(image: LabelImage) -> tuple[slice, slice]:
+    """Rows and columns that hold everything drawn, with two pixels of nothing around it where the square has them."""
+    drawn = image.labels != image.nothing
+    if not drawn.any():
+        return np.s_[0:1], np.s_[0:1]
+    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+    return np.s_[max(0, rows[0] - 2) : rows[-1] + 3], np.s_[max(0, columns[0] - 2) : columns[-1] + 3]
+
+
 def trace_with_vtracer(image: LabelImage, palette: Palette) -> list[Face]:
     """VTracer, stacked: every shape lies over those before it, so that neighbours leave no gap.
 
     `color_precision=8, layer_difference=0` keep the palette's colours as they are; small regions were merged
     before, so that nothing is filtered here (`filter_speckle=0`).
     """
+    rows, columns = drawn_window(image)
     svg = vtracer.convert_raw_image_to_svg(
-        label_png(image.labels, palette),
+        label_png(np.ascontiguousarray(image.labels[rows, columns]), palette),
         img_format="png",
         colormode="color",
         hierarchical="stacked",
@@ -68,4 +79,4 @@ def trace_with_vtracer(image: LabelImage, palette: Palette) -> list[Face]:
     found = _PATH.findall(svg)
     if len(found) != svg.count("<path"):
         raise ValueError("VTracer wrote a path in a form that is not known here")
-    return [Face(index[fill.upper()], _moved(data, float(x), float(y))) for data, fill, x, y in found]
+    return [Face(index[fill.upper()], _moved(data, float(x) + columns.start, float(y) + rows.start)) for data, fill, x, y in found]
