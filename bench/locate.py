@@ -15,11 +15,13 @@ from PIL import Image
 from bench.matte_photos import FOLDER, Example, error_picture, examples, iou, sheet
 from pipeline.errors import JobError
 from pipeline.phase2_illustrate import matte_trees
-from pipeline.phase2_illustrate.locate_classical import UNCERTAIN_BELOW, load_model, matte_without_hint
+from pipeline.phase2_illustrate.locate_classical import load_model, matte_without_hint
+from pipeline.settings import load
 from pipeline.values import Frame
 
 OUT = Path(__file__).parent / "out"
 NO_VEHICLE = "neg_dog_kitchen.jpg"
+UNCERTAIN_BELOW = load().phase2.matte_uncertain_below
 
 
 def report(side: int, names: list[str]) -> None:

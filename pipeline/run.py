@@ -90,7 +90,8 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
     rgb, vehicle = _vehicle(photo, matte, job, frame.at(side), side, steps)
     if not vehicle.inside.any():
         raise JobError(Code.NO_VEHICLE, "No vehicle was found; send vehicle_box or a matte.")
-    if vehicle.confidence is not None and vehicle.confidence < settings.phase2.matte_uncertain_below:
+    doubt = settings.phase2.matte_in_box_uncertain_below if job.vehicle_box else settings.phase2.matte_uncertain_below
+    if vehicle.confidence is not None and vehicle.confidence < doubt:
         warnings.append("MATTE_UNCERTAIN: The vehicle's outline is in doubt; vehicle_box or a matte would help.")
     cleaning = SanitizeSettings(**settings.phase1.model_dump(exclude={"side"}))
     plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, cleaning, progress)

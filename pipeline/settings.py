@@ -83,6 +83,7 @@ class Phase2(_Section):
 
     side: int = Field(ge=512, le=2048)
     matte_uncertain_below: float = Field(ge=0, le=1)
+    matte_in_box_uncertain_below: float = Field(ge=0, le=1)
     sdxl: Sdxl
     controlnet: ControlNet
     lora: Lora

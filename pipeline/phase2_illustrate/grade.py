@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
+from pipeline.parallel import each
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
 from pipeline.phase2_illustrate.regions import Costs, Labels, calm
 from pipeline.phase2_illustrate.tones import tone_curve
@@ -98,15 +99,20 @@ def label_costs(lab: Float, inside: Mask, palette: Float, unit: float) -> Costs:
     saturation = np.log((chroma * gain + 5) / (L + 5))
     lit = np.minimum(L * gain, 100)
     costs = np.empty((len(palette), *L.shape), np.float32)
-    for k, (p, c) in enumerate(zip(palette, pure, strict=True)):
+
+    def fill(k: int) -> None:
+        p, c = palette[k], pure[k]
         lightness = np.abs(tone - p[0]) * 0.9
         if c < GREY:
             costs[k] = lightness * (1 - coloured) + coloured * (48 + 0.28 * np.abs(L - p[0]))
-            continue
-        turn = np.degrees(np.abs(np.angle(np.exp(1j * (hue - np.arctan2(p[2], p[1]))))))
+            return
+        apart = np.degrees(np.abs(hue - np.arctan2(p[2], p[1])))
+        turn = np.minimum(apart, 360 - apart)
         paint = 0.4 * np.minimum(turn, 90) + np.clip(turn - 38, 0, 52) + 0.15 * np.abs(lit - p[0])
         paint += 12 * np.abs(saturation - np.log((c + 5) / (p[0] + 5)))
         costs[k] = coloured * paint + (1 - coloured) * ((75 if graded else 10) + lightness * (0.3 if graded else 1))
+
+    each(fill, range(len(palette)))
     return costs
 
 
@@ -138,9 +144,12 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
     np.minimum(costs, CEILING, out=costs)
     smooth = GuidedFilter.of(lab, inside, max(1, round(4 * unit)), 4.0**2)
     cheapest = np.bincount(costs.argmin(0)[inside], minlength=n)
-    for k in range(n):
+
+    def settle(k: int) -> None:
         # A colour that is the best for fewer pixels than the smallest region has cannot win one: it is left out.
         costs[k] = smooth(smooth(costs[k])) if cheapest[k] >= min(least, cheapest.max()) else CEILING
+
+    each(settle, range(n))
     costs -= costs.min(0)
     labels = np.where(inside, costs.argmin(0), n).astype(np.uint8)
     boundary = boundary_weight(lab, unit) * np.float32(40 * unit)

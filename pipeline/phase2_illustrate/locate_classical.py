@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.color import srgb_to_lab
 from pipeline.errors import Code, JobError
+from pipeline.parallel import each
 from pipeline.phase2_illustrate.locate_boxes import Boxes, box_cues, grid, overlap
 from pipeline.phase2_illustrate.locate_confidence import confidence_cues
 from pipeline.phase2_illustrate.locate_regions import SIDE, Floats, Plane, Regions, cues, regions_of
@@ -18,9 +19,7 @@ from pipeline.phase2_illustrate.matte_classical import matte_in_box
 from pipeline.phase2_illustrate.matte_trees import Trees
 from pipeline.values import Box, Frame, Gray, Mask, Matte, Rgb
 
-#: Below this confidence a matte deserves the warning MATTE_UNCERTAIN.
-UNCERTAIN_BELOW = 0.6
-#: Below this one there is no vehicle.
+#: Below this confidence there is no vehicle.
 NO_VEHICLE_BELOW = 0.005
 REMEDY = "No vehicle was found in the photo: tell where it is with vehicle_box, or send a matte."
 CANDIDATES = 3
@@ -160,7 +159,7 @@ def answer(rgb: Rgb, frame: Frame, model: Model, trees: tuple[Trees, ...] | None
     here = frame.at(rgb.shape[0])
     x0, y0, x1, y1 = here.content
     scale = max(x1 - x0, y1 - y0) / max(seen.regions.label.shape)
-    first, *others = (matte_in_box(rgb, here, _in_square(box, scale, (x0, y0)), trees) for box in boxes)
+    first, *others = each(lambda box: matte_in_box(rgb, here, _in_square(box, scale, (x0, y0)), trees), boxes)
     if not first.inside.any():
         raise JobError(Code.NO_VEHICLE, REMEDY)
     second = matte_in_box(rgb, here, outline_box(first.inside), trees)
@@ -187,8 +186,7 @@ def matte_without_hint(rgb: Rgb, frame: Frame, model: Model | None = None, trees
     """The vehicle's matte, found in the photo alone.
 
     `rgb` (S, S, 3) uint8 sRGB, the photo lying in `frame.at(S).content`; `model` and `trees` other than the shipped ones
-    (for leave-one-out figures). Returns alpha (S, S) uint8 and the chance that it is a good matte, 0..1; below
-    `UNCERTAIN_BELOW` it deserves a warning. Raises NO_VEHICLE when there is hardly any chance.
+    (for leave-one-out figures). Returns alpha (S, S) uint8 and the chance that it is a good matte, 0..1. Raises NO_VEHICLE when there is hardly any chance.
     """
     used = model or shipped_model()
     found = answer(rgb, frame, used, trees)

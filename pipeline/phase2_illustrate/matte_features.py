@@ -186,7 +186,7 @@ def _ring_planes(lab: NDArray[np.float32], u: Plane, v: Plane) -> list[Plane]:
     ]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _nearest(lab: NDArray[Any], samples: NDArray[np.float32], pull: np.float32) -> NDArray[np.float32]:
     """Least distance to a sample (L, a, b, x, y), a pixel away in place counting as `pull` in colour."""
     h, w = lab.shape[:2]
@@ -217,7 +217,7 @@ def _enclosure_planes(lab: NDArray[np.float32]) -> list[Plane]:
     return [_geodesic(soft, np.where(s, np.float32(0), np.float32(1e9)), 4) for s in (rim, top, low)]
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _geodesic(lab: NDArray[Any], start: NDArray[np.float32], rounds: int) -> NDArray[np.float32]:
     """Least sum of colour steps above a tolerance along 8-connected ways from `start` (raster scans, Toivanen 1996)."""
     h, w = start.shape

@@ -26,7 +26,7 @@ class Trees:
         return out
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _evaluate(
     feature: NDArray[np.int16], threshold: NDArray[np.float32], leaf: NDArray[np.float32], x: NDArray[np.float32]
 ) -> NDArray[np.float32]:

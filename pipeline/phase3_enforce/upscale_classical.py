@@ -1,16 +1,15 @@
 """Enlarging a picture of few flat colours so that its boundaries come out smooth, without stairs."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.parallel import each
 from pipeline.values import Mask, Rgb
 
 #: Blur of each colour's indicator, pixels of the small picture: rounds stairs, keeps corners wider than it.
 SIGMA = 1.6
-#: Pixels of one horizontal band of the answer: bands keep memory small at 8192 and give two threads their work.
+#: Pixels of one horizontal band of the answer: bands keep memory small at 8192 and give every core its work.
 BAND = 1 << 20
 
 
@@ -40,8 +39,7 @@ def upscale_labels(labels: NDArray[np.uint8], factor: float, sigma: float = SIGM
                 np.copyto(out[rows[0] : rows[-1] + 1], value, where=better)
 
     band = max(1, BAND // width)
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(fill, range(0, height, band)))
+    each(fill, range(0, height, band))
     return out
 
 

@@ -175,7 +175,7 @@ PHOTOGRAPHS = {
 }
 
 
-@pytest.mark.skipif(not FOLDER.exists(), reason="the photographs are not part of the project")
+@pytest.mark.skipif(not FOLDER.exists(), reason="the photographs of ../shared/photos are not here")
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photographs(name):
     find = make_find()

@@ -8,7 +8,6 @@ from bench import matte_photos
 from pipeline.errors import Code, JobError
 from pipeline.phase2_illustrate.locate_boxes import SIGNS, box_cues, grid, overlap
 from pipeline.phase2_illustrate.locate_classical import (
-    UNCERTAIN_BELOW,
     best_boxes,
     look,
     matte_without_hint,
@@ -19,7 +18,10 @@ from pipeline.phase2_illustrate.locate_classical import (
 from pipeline.phase2_illustrate.locate_confidence import confidence_cues
 from pipeline.phase2_illustrate.locate_regions import cues, regions_of
 from pipeline.phase2_illustrate.locate_wheels import wheels_in
+from pipeline.settings import load
 from pipeline.values import Frame, Mask, Rgb
+
+UNCERTAIN_BELOW = load().phase2.matte_uncertain_below
 
 
 def in_square(picture: Rgb, side: int = 512) -> tuple[Rgb, Frame]:
@@ -176,7 +178,7 @@ def test_confidence_cues_of_a_clear_square() -> None:
     assert values[7] == 1
 
 
-@pytest.mark.skipif(not (matte_photos.FOLDER / "index.csv").exists(), reason="the photographs are not here")
+@pytest.mark.skipif(not (matte_photos.FOLDER / "index.csv").exists(), reason="the photographs of ../shared/photos are not here")
 @pytest.mark.parametrize("name", ["mclaren_front34", "evo_red_front34", "camper_side"])
 def test_real_photographs(name: str) -> None:
     example = next(e for e in matte_photos.examples(512) if e.name == name)

@@ -148,7 +148,7 @@ def test_trees_go_right_above_the_threshold() -> None:
     assert trees.log_odds(x).tolist() == [10, 20, 30, 40]
 
 
-@pytest.mark.skipif(not (matte_photos.FOLDER / "index.csv").exists(), reason="the photographs are not here")
+@pytest.mark.skipif(not (matte_photos.FOLDER / "index.csv").exists(), reason="the photographs of ../shared/photos are not here")
 def test_real_photographs() -> None:
     # The shipped trees have seen these outlines: this guards the plumbing; what counts is `python -m bench.matte --box`.
     found = [matte_photos.iou(matte_in_box(e.rgb, e.frame, e.box).inside, e.truth) for e in matte_photos.examples(1024)[::4]]
