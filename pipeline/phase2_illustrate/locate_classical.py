@@ -186,7 +186,8 @@ def matte_without_hint(rgb: Rgb, frame: Frame, model: Model | None = None, trees
     """The vehicle's matte, found in the photo alone.
 
     `rgb` (S, S, 3) uint8 sRGB, the photo lying in `frame.at(S).content`; `model` and `trees` other than the shipped ones
-    (for leave-one-out figures). Returns alpha (S, S) uint8 and the chance that it is a good matte, 0..1. Raises NO_VEHICLE when there is hardly any chance.
+    (for leave-one-out figures). Returns alpha (S, S) uint8 and the chance that it is a good
+    matte, 0..1. Raises NO_VEHICLE when there is hardly any chance.
     """
     used = model or shipped_model()
     found = answer(rgb, frame, used, trees)

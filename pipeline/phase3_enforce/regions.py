@@ -57,6 +57,16 @@ class Merged:
     regions: int
 
 
+def _neighbours(region: NDArray[np.uint32], count: int) -> list[dict[int, int]]:
+    """For each region the regions beside it, and the length of the boundary with each, pixels."""
+    out: list[dict[int, int]] = [{} for _ in range(count)]
+    codes, lengths = np.unique(_borders(region), return_counts=True)
+    for code, length in zip(codes.tolist(), lengths.tolist(), strict=True):
+        a, b = code >> 32, code & 0xFFFFFFFF
+        out[a][b] = out[b][a] = length
+    return out
+
+
 def merge(
     key: NDArray[np.uint8],
     least: int,
@@ -74,12 +84,9 @@ def merge(
     """
     region, count = connected(key)
     area_, key_ = _measure(region, key, count)
-    neighbours: list[dict[int, int]] = [{} for _ in range(count)]
-    codes, lengths = np.unique(_borders(region), return_counts=True)
-    for code, length in zip(codes.tolist(), lengths.tolist(), strict=True):
-        a, b = code >> 32, code & 0xFFFFFFFF
-        neighbours[a][b] = neighbours[b][a] = length
+    neighbours = _neighbours(region, count)
     area, keys, into = area_.tolist(), key_.tolist(), list(range(count))
+    born = [{keys[i]: area[i]} for i in range(count)]  # pixels of each region by the key they had at first
 
     def absorb(gone: int, kept: int) -> None:
         for other, length in neighbours[gone].items():
@@ -87,6 +94,8 @@ def merge(
             if other != kept:
                 neighbours[kept][other] = neighbours[other][kept] = neighbours[kept].get(other, 0) + length
         neighbours[gone] = {}
+        for k, pixels in born[gone].items():
+            born[kept][k] = born[kept].get(k, 0) + pixels
         area[kept] += area[gone]
         into[gone] = kept
 
@@ -100,11 +109,12 @@ def merge(
         homes = [j for j in neighbours[i] if keys[j] != frozen and layer[keys[j]] == layer[keys[i]]]
         if not homes:
             continue
-        group = int(layer[keys[i]])
-        if size > left[group]:
-            continue
-        left[group] -= size
         home = max(homes, key=lambda j: (neighbours[i][j], -distance[keys[i]][keys[j]], -j))
+        group = int(layer[keys[i]])
+        change = born[i].get(keys[i], 0) - born[i].get(keys[home], 0)
+        if change > left[group]:
+            continue
+        left[group] -= change
         absorb(i, home)
         for twin in [j for j in neighbours[home] if keys[j] == keys[home]]:
             absorb(twin, home)
