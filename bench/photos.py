@@ -81,6 +81,7 @@ def through_handler(photo: Path, folder: Path, row: dict[str, str], hint: str) -
     import handler  # noqa: PLC0415 - reads the environment set above
 
     job = {"image_base64": base64.b64encode(photo.read_bytes()).decode(), **hints(row, hint)}
+    handler.worker.cache_clear()
     return asyncio.run(handler.handler({"id": photo.stem, "input": job}))
 
 
@@ -96,7 +97,11 @@ def chromium_shows(svg: Path, side: int = 512) -> bool:
         options = [*CHROMIUM, f"--user-data-dir={folder}/profile", f"--screenshot={shot}", f"--window-size={side},{side + 200}"]
         subprocess.run([browser, *options, page.as_uri()], check=True, capture_output=True, timeout=120)
         seen = np.asarray(Image.open(shot).convert("RGB").crop((0, 0, side, side)), float)
-    own = resvg_py.svg_to_bytes(svg_string=svg.read_text(), width=side, background="#FFFFFF")
+    # Chromium keeps lines two pixels wide at any scale, resvg scales them
+    text = svg.read_text()
+    scale = float(text.split(' width="')[1].split('"')[0]) / side
+    text = text.replace('stroke-width="2"', f'stroke-width="{2 * scale}"')
+    own = resvg_py.svg_to_bytes(svg_string=text, width=side, background="#FFFFFF")
     return float(np.abs(seen - np.asarray(Image.open(io.BytesIO(own)).convert("RGB"), float)).mean()) < 3
 
 
