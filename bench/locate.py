@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from bench.matte_photos import FOLDER, Example, error_picture, examples, iou, sheet
+from bench.matte_photos import FOLDER, Example, error_picture, examples, iou, scenes, sheet
 from pipeline.errors import JobError
 from pipeline.phase2_illustrate import matte_trees
 from pipeline.phase2_illustrate.locate_classical import load_model, matte_without_hint
@@ -42,6 +42,9 @@ def report(side: int, names: list[str]) -> None:
         f"of {low.sum()} below 0.70 uncertain: {(low & uncertain).sum()}; of {high.sum()} above 0.85 uncertain: {(high & uncertain).sum()}"
     )
     print(line(NO_VEHICLE, *without_vehicle(side)))
+    (sample,) = scenes(side, [42])
+    found = matte_without_hint(sample.rgb, sample.frame)
+    print(line("the sample scene", iou(found.inside, sample.truth), found.confidence or 0.0, float("nan")))
     OUT.mkdir(exist_ok=True)
     cv2.imwrite(str(OUT / "matte_no_hint.png"), sheet(pictures)[..., ::-1])
 

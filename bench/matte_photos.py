@@ -2,6 +2,7 @@
 
 import csv
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
+from pipeline.photo import letterbox, letterbox_gray
+from pipeline.sample import scene
 from pipeline.values import Box, Frame, Mask, Rgb
 
 FOLDER = Path(__file__).parents[1].parent / "shared" / "photos"
@@ -45,6 +48,18 @@ def _example(name: str, box: str, side: int) -> Example:
     truth[y0:y1, x0:x1] = np.array(mask.resize((x1 - x0, y1 - y0), Image.Resampling.BILINEAR)) > 127
     a, b, c, d = (float(v) for v in box.split(","))
     return Example(Path(name).stem, rgb, frame, truth, frame.to_square((a, b, c, d)))
+
+
+def scenes(side: int, seeds: Iterable[int]) -> list[Example]:
+    """The project's own sample scenes, whose truth is exact; all are called "scene", for they show one shape of car."""
+    return [_scene(seed, side) for seed in seeds]
+
+
+def _scene(seed: int, side: int) -> Example:
+    drawn = scene(seed=seed, width=side, height=round(side * 2 / 3))
+    frame = Frame.fit(drawn.rgb.shape[1], drawn.rgb.shape[0], side)
+    rgb, truth = letterbox(drawn.rgb, frame, side), letterbox_gray(drawn.mask.astype(np.uint8) * 255, frame, side) > 127
+    return Example("scene", rgb, frame, truth, frame.to_square(drawn.vehicle_box))
 
 
 def jittered(box: Box, frame: Frame, amount: float, rng: np.random.Generator) -> Box:
