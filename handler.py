@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from pipeline import log, service, settings
-from pipeline.errors import Code, JobError
+from pipeline.errors import JobError
 from pipeline.progress import Progress, Report
 
 # The SDK logs whole jobs, a job's own bucket keys with them, at its default level DEBUG.
@@ -80,7 +80,7 @@ def main() -> int:
         worker()
     except (JobError, settings.SettingsError) as error:
         sys.stderr.write(f"{error}\n")
-        return 1 if isinstance(error, JobError) and error.code is Code.MODELS_MISSING else 2
+        return 1 if isinstance(error, JobError) else 2
     runpod.serverless.start({"handler": handler})
     return 0
 

@@ -54,13 +54,10 @@ def main() -> int:
     """Print a row a photograph and the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*")
-    parser.add_argument("--compare-startup", action="store_true", help="only print how long the handler takes to be ready")
     options = parser.parse_args()
     began = time.perf_counter()
     worker = service.start(settings.environment({"ENGINE": "classical"}), settings.load())
     print(f"engine ready after {time.perf_counter() - began:.1f} s (imports not counted)")
-    if options.compare_startup:
-        return 0
     sample = scene(seed=3, width=800, height=533)
     run(Photo(sample.rgb, None, "warm"), None, read({"image_url": "http://x"}), worker.steps, worker.settings, Progress())
     ratios, back = [], []

@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from pipeline import log, service, settings
 from pipeline.errors import Code, JobError
 from pipeline.progress import Progress, Report
-from pipeline.shell import run_app
+from pipeline.shell import listed, read_file, run_app
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -29,10 +29,7 @@ def _option(help_text: str, *names: str, metavar: str | None = None) -> Any:
 
 def _file(path: str) -> str:
     """A local file as base64, which is how a picture travels inside a job."""
-    try:
-        return base64.b64encode(Path(path).read_bytes()).decode()
-    except OSError as error:
-        raise JobError(Code.INPUT_UNREACHABLE, f"{path} cannot be read: {error.strerror}.") from error
+    return base64.b64encode(read_file(path)).decode()
 
 
 def _numbers(text: str, name: str) -> list[float]:
@@ -40,10 +37,6 @@ def _numbers(text: str, name: str) -> list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise JobError(Code.INVALID_INPUT, f"{name}: must be numbers separated by commas, such as 0.1,0.2,0.9,0.8.") from None
-
-
-def _list(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _source(photo: str) -> dict[str, str]:
@@ -140,8 +133,8 @@ def illustrate(
         ("palette_hex_list", palette, str),
         ("vehicle_box", vehicle_box, lambda text: _numbers(text, "vehicle_box")),
         ("matte_base64", matte, _file),
-        ("remove", remove, _list),
-        ("outputs", outputs, _list),
+        ("remove", remove, listed),
+        ("outputs", outputs, listed),
     ]
     raw = simple | {key: make(text) for key, text, make in convert if text is not None}
     line = {"mode": stroke, "width": stroke_width, "color": stroke_color}

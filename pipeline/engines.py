@@ -40,8 +40,7 @@ def build(environment: Environment) -> Steps:
     neural = environment.engine == "neural" or (environment.engine == "auto" and environment.volume is not None)
     if not neural:
         return classical()
-    where = f"the volume {environment.volume}" if environment.volume else "a model volume, and MODEL_VOLUME_PATH names none"
     raise JobError(
         Code.MODELS_MISSING,
-        f"The neural engine needs its models on {where}, and this version of the worker cannot load them; set ENGINE=classical.",
+        "The neural engine needs its models, and this version of the worker cannot load them; set ENGINE=classical.",
     )

@@ -18,7 +18,7 @@ from pipeline import engines
 from pipeline.encode import label_png, png
 from pipeline.errors import Code, JobError
 from pipeline.palette import Palette, normalize_hex, parse
-from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
+from pipeline.phase1_sanitize.sanitize import sanitize
 from pipeline.phase2_illustrate.illustrate import illustrate
 from pipeline.phase3_enforce import ciede2000
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
@@ -27,9 +27,9 @@ from pipeline.phase4_vectorize.svg import Stroke
 from pipeline.phase4_vectorize.vectorize import Canvas, VectorSettings, render, vectorize
 from pipeline.photo import decode
 from pipeline.progress import Progress
-from pipeline.run import TRACERS
+from pipeline.run import TRACERS, sanitize_settings
 from pipeline.settings import load
-from pipeline.shell import run_app
+from pipeline.shell import listed, read_file, run_app
 from pipeline.square import resized
 from pipeline.values import CleanPlate, Frame, Illustration, LabelImage, Matte, Rgb
 
@@ -41,15 +41,8 @@ MatteFile = Annotated[Path, typer.Option("--matte", help="The job's matte.png, o
 Colors = Annotated[str | None, typer.Option("--palette", metavar="HEX,HEX,…", help="2 to 64 colours; the default 15 else.")]
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise JobError(Code.INPUT_UNREACHABLE, f"{path} cannot be read: {error.strerror}.") from error
-
-
 def _square(path: Path) -> Rgb:
-    rgb = decode(_read(path)).rgb
+    rgb = decode(read_file(path)).rgb
     if rgb.shape[0] != rgb.shape[1]:
         raise JobError(Code.INVALID_INPUT, f"{path} is {rgb.shape[1]} × {rgb.shape[0]}; the phases' pictures are square.")
     return rgb
@@ -73,9 +66,7 @@ def sanitize_command(source: In, out: Out, matte: MatteFile, remove: str = "lice
     """A photo in its square → the clean plate, without what `--remove` names."""
     rgb = _square(source)
     side = rgb.shape[0]
-    labels = [label.strip() for label in remove.split(",") if label.strip()]
-    settings = SanitizeSettings(**load().phase1.model_dump(exclude={"side"}))
-    plate = sanitize(rgb, _frame(side), _matte(matte, side), labels, engines.classical(), settings, Progress())
+    plate = sanitize(rgb, _frame(side), _matte(matte, side), listed(remove), engines.classical(), sanitize_settings(load()), Progress())
     _write(out, png(plate.rgb))
 
 
@@ -113,7 +104,7 @@ def enforce_command(
 
 def _labels(path: Path) -> tuple[LabelImage, Palette]:
     """A palette PNG as `enforce` writes it: the last index, transparent, is what is not drawn."""
-    image = Image.open(io.BytesIO(_read(path)))
+    image = Image.open(io.BytesIO(read_file(path)))
     nothing: Any = image.info.get("transparency")
     if image.mode != "P" or image.size[0] != image.size[1] or not isinstance(nothing, int | bytes):
         raise JobError(Code.INVALID_INPUT, f"{path} is not a square palette PNG with a transparent index, as 'enforce' writes it.")

@@ -39,6 +39,11 @@ class Finished:
     warnings: tuple[str, ...]
 
 
+def sanitize_settings(settings: Settings) -> SanitizeSettings:
+    """Phase 1's own parameters from the settings file."""
+    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side"}))
+
+
 def check_generation(job: Job, steps: Steps) -> None:
     """Refuse, by name, the keys that only a neural drawing can obey when the drawing is classical."""
     given = [key for key in GENERATION if key in job.model_fields_set and getattr(job, key) is not None]
@@ -93,8 +98,7 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
     doubt = settings.phase2.matte_in_box_uncertain_below if job.vehicle_box else settings.phase2.matte_uncertain_below
     if vehicle.confidence is not None and vehicle.confidence < doubt:
         warnings.append("MATTE_UNCERTAIN: The vehicle's outline is in doubt; vehicle_box or a matte would help.")
-    cleaning = SanitizeSettings(**settings.phase1.model_dump(exclude={"side"}))
-    plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, cleaning, progress)
+    plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, sanitize_settings(settings), progress)
     marks.append(time.perf_counter())
 
     illustration = illustrate(plate, palette, settings.phase2.side, keep, steps, progress)

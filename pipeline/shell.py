@@ -1,12 +1,26 @@
 """What the shell's commands have in common: errors as a last line that begins with a code, and the exit status."""
 
 import sys
+from pathlib import Path
 
 import typer
 
 from pipeline import service
 from pipeline.errors import CALLERS_FAULT, Code, JobError
 from pipeline.settings import SettingsError
+
+
+def read_file(path: str | Path) -> bytes:
+    """A local file's bytes; raises `INPUT_UNREACHABLE` with the reason."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise JobError(Code.INPUT_UNREACHABLE, f"{path} cannot be read: {error.strerror}.") from error
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a comma-separated option; an empty text is an empty list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def exit_status(error: JobError) -> int:

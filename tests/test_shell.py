@@ -139,15 +139,18 @@ def test_missing_models_are_told_before_torch_is_looked_for(photo, tmp_path):
 
 
 def test_ctrl_c_cancels(photo, tmp_path):
-    command = [sys.executable, "-m", "pipeline", str(photo), "-o", str(tmp_path / "o")]
+    pipe = tmp_path / "photo.jpg"  # the command waits for its picture, so that the moment of the signal is known
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "pipeline", str(pipe), "-o", str(tmp_path / "o"), "--size", "8192", "--background", "keep"]
     job = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "ENGINE": "classical"}, stderr=subprocess.PIPE, text=True)
-    time.sleep(6)
-    if job.poll() is None:
-        job.send_signal(signal.SIGINT)
-        _, said = job.communicate(timeout=120)
-        assert job.returncode == 130, said
-        assert said.strip().splitlines()[-1] == "CANCELLED: The job was cancelled."
-        assert not (tmp_path / "o").exists()
+    pipe.write_bytes(photo.read_bytes())
+    time.sleep(2)
+    assert job.poll() is None
+    job.send_signal(signal.SIGINT)
+    _, said = job.communicate(timeout=120)
+    assert job.returncode == 130, said
+    assert said.strip().splitlines()[-1] == "CANCELLED: The job was cancelled."
+    assert not (tmp_path / "o").exists()
 
 
 def test_help_teaches():

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from pipeline.phase4_vectorize.chains import Chains, crack_graph, skeleton_graph, trace
 from pipeline.phase4_vectorize.curves import fit
-from pipeline.phase4_vectorize.tracer import drawn_window
+from pipeline.phase4_vectorize.tracer import decimal, drawn_window
 from pipeline.values import LabelImage, Mask
 
 #: Pixels of the drawing: how near a boundary an inner line is the same line, and how long it must be to count.
@@ -52,8 +52,8 @@ def path_data(curves: NDArray[np.float64]) -> str:
     """(m, 8) curves → SVG path data, one decimal; a loop is closed."""
     if not len(curves):
         return ""
-    numbers = [f"{v:.1f}".removesuffix(".0") for v in curves[:, 2:].ravel().tolist()]
-    parts = [f"M{curves[0, 0]:.1f} {curves[0, 1]:.1f}".replace(".0", "")]
+    numbers = [decimal(v) for v in curves[:, 2:].ravel().tolist()]
+    parts = [f"M{decimal(curves[0, 0])} {decimal(curves[0, 1])}"]
     parts += [f"C{' '.join(numbers[i : i + 6])}" for i in range(0, len(numbers), 6)]
     closed = bool(np.array_equal(curves[0, :2], curves[-1, 6:]))
     return "".join(parts) + ("Z" if closed else "")

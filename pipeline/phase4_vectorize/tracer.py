@@ -29,6 +29,11 @@ _PATH = re.compile(r'<path d="([^"]*)" fill="(#[0-9A-Fa-f]{6})" transform="trans
 _TOKEN = re.compile(r"[A-Za-z]|-?[\d.]+")
 
 
+def decimal(v: float) -> str:
+    """A coordinate with one decimal, or none where it is whole: as fine as the tolerance deserves."""
+    return f"{v:.1f}".removesuffix(".0")
+
+
 def _moved(data: str, dx: float, dy: float) -> str:
     """VTracer's absolute path data with its translation applied, one decimal."""
     out, axis = [], 0
@@ -39,7 +44,7 @@ def _moved(data: str, dx: float, dy: float) -> str:
             out.append(token)
             axis = 0
         else:
-            out.append(f"{float(token) + (dy if axis else dx):.1f}".removesuffix(".0"))
+            out.append(decimal(float(token) + (dy if axis else dx)))
             axis ^= 1
     return " ".join(out)
 
