@@ -15,6 +15,8 @@ from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.values import Rgb
 
+#: A later palette colour wins only where its squared difference is smaller by more than this: rounding decides no tie.
+TIE = 1e-9
 _TWO_PI = 2 * math.pi
 _25_POW_7 = 25.0**7
 
@@ -75,23 +77,28 @@ def difference(lab1: NDArray[np.float64], lab2: NDArray[np.float64]) -> NDArray[
 
 @njit(cache=True, parallel=True)
 def nearest(lab: NDArray[np.float64], palette: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Index of the nearest palette colour: (n, 3) and (k, 3) CIELAB float64 → (n,) uint8; the earlier colour wins a tie."""
+    """Index of the nearest palette colour: (n, 3) and (k, 3) CIELAB float64 → (n,) uint8; the earlier colour wins a tie (`TIE`)."""
     out = np.empty(len(lab), np.uint8)
     for i in prange(len(lab)):
         best, index = np.inf, 0
         for j in range(len(palette)):
             d = _squared(palette[j, 0], palette[j, 1], palette[j, 2], lab[i, 0], lab[i, 1], lab[i, 2])
-            if d < best:
+            if d < best - TIE:
                 best, index = d, j
         out[i] = index
     return out
 
 
-@njit(cache=True)
+@njit(cache=True, parallel=True)
 def _mark(rgb: NDArray[np.uint8], table: NDArray[np.uint8]) -> None:
-    for y in range(rgb.shape[0]):
+    """Set the table at every colour of the picture. Threads may meet in one entry: each writes the same 1."""
+    for y in prange(rgb.shape[0]):
+        last = np.int64(-1)
         for x in range(rgb.shape[1]):
-            table[(np.int64(rgb[y, x, 0]) << 16) | (np.int64(rgb[y, x, 1]) << 8) | rgb[y, x, 2]] = 1
+            code = (np.int64(rgb[y, x, 0]) << 16) | (np.int64(rgb[y, x, 1]) << 8) | rgb[y, x, 2]
+            if code != last:  # flat areas would have every core write to one cache line
+                table[code] = 1
+                last = code
 
 
 @njit(cache=True, parallel=True)
@@ -103,14 +110,25 @@ def _look_up(rgb: NDArray[np.uint8], table: NDArray[np.uint8]) -> NDArray[np.uin
     return out
 
 
+def lab_of(colors: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(n, 3) uint8 sRGB to (n, 3) float64 CIELAB; greys have exactly no chroma, so that rounding gives them no hue."""
+    lab = srgb_to_lab(colors)
+    lab[(colors == colors[:, :1]).all(1), 1:] = 0
+    return lab
+
+
+def colors_of(codes: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """(n,) codes red << 16 | green << 8 | blue to (n, 3) uint8 sRGB."""
+    return np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).astype(np.uint8)
+
+
 def label(rgb: Rgb, palette: Palette) -> NDArray[np.uint8]:
-    """The palette index of every pixel: (H, W, 3) uint8 sRGB → (H, W) uint8.
+    """The palette index of every pixel: (H, W, 3) uint8 sRGB → (H, W) uint8. The earlier colour of the palette wins a tie.
 
     Only the distinct colours are computed, through a table of all 2^24: exact, whatever the picture.
     """
     table = np.zeros(1 << 24, np.uint8)
     _mark(rgb, table)
-    codes = np.flatnonzero(table)
-    colors = np.stack([codes >> 16, (codes >> 8) & 255, codes & 255], -1).astype(np.uint8)
-    table[codes] = nearest(srgb_to_lab(colors), srgb_to_lab(palette.rgb))
+    codes = np.flatnonzero(table.view(np.bool_))
+    table[codes] = nearest(lab_of(colors_of(codes)), lab_of(palette.rgb))
     return _look_up(rgb, table)

@@ -6,7 +6,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from pipeline.color import srgb_to_lab
 from pipeline.palette import DEFAULT, Palette, parse
-from pipeline.phase3_enforce.ciede2000 import difference, label
+from pipeline.phase3_enforce.ciede2000 import difference, lab_of, label, nearest
 
 # Sharma, Wu, Dalal (2005), table 1: L1 a1 b1 L2 a2 b2 ΔE00.
 PAIRS = np.array(
@@ -82,6 +82,20 @@ def test_every_pixel_gets_the_exactly_nearest_colour(seed, count):
 def test_the_earlier_colour_wins_a_tie():
     same = Palette(("#102030", "#102030", "#FFFFFF"))  # parse would count it once
     assert label(np.full((2, 2, 3), [16, 32, 48], np.uint8), same).max() == 0
+
+
+def test_a_difference_within_rounding_is_a_tie():
+    lab = np.array([[50.0, 0.0, 0.0]])
+    near, nearer = [[51.0, 0.0, 0.0]], [[51.0 - 1e-12, 0.0, 0.0]]
+    assert nearest(lab, np.array(near + nearer))[0] == 0
+    assert nearest(lab, np.array(nearer + near))[0] == 0
+    assert nearest(lab, np.array([[51.0, 0.0, 0.0], [50.99, 0.0, 0.0]]))[0] == 1
+
+
+def test_greys_have_no_hue():
+    greys = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, 1)
+    assert (lab_of(greys)[:, 1:] == 0).all()
+    assert np.abs(lab_of(greys) - srgb_to_lab(greys)).max() < 1e-12
 
 
 def test_palette_colours_map_to_themselves():
