@@ -12,7 +12,7 @@ from pipeline.phase3_enforce import ciede2000, regions
 from pipeline.phase3_enforce.upscale_classical import upscale_mask
 from pipeline.progress import Progress
 from pipeline.steps import Upscale
-from pipeline.values import Illustration, LabelImage, Mask, Rgb
+from pipeline.values import Box, Illustration, LabelImage, Mask, Rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ def enforce(
 ) -> LabelImage:
     """Illustration → label image of `side` × `side`, every pixel the exactly nearest palette colour before merging.
 
-    The vehicle and, where it is kept, the background are enlarged and merged apart: no colour crosses the outline.
+    The vehicle and, where it is kept, the background are enlarged and merged apart: no colour crosses the outline. What lies outside
+    the photo in the square is nothing, whatever the matte says.
     """
     n, frame = len(palette), illustration.frame.at(side)
     factor = side / illustration.rgb.shape[0]
@@ -56,23 +57,21 @@ def enforce(
     small, large = _windows(illustration.matte.inside, factor, keep_background)
     rgb, small_inside = illustration.rgb[small], illustration.matte.inside[small]
     inside = upscale_mask(small_inside, factor)
+    _clear(inside, frame.content, large, False)
     labels = ciede2000.label(upscale(_extended(rgb, small_inside), factor), palette)
     progress.step("enforce", "palette", 0.66)
     if keep_background:
         behind = ciede2000.label(upscale(_extended(rgb, ~small_inside), factor), palette)
         np.copyto(labels, behind + np.uint8(n + 1), where=~inside)
-        labels[_outside(frame.content, side)] = n
+        _clear(labels, frame.content, large, n)
     else:
         labels[~inside] = n
     progress.step("enforce", "regions", 0.70)
-    drawn = [int(np.count_nonzero(part)) for part in (inside, labels == n, labels > n)]
-    budget = [int(settings.budget * pixels) for pixels in drawn]
-    merged = regions.merge(labels, round(settings.detail * side * side), budget, _layers(n), n, _distances(palette))
-    changed = np.count_nonzero((merged.key != labels) & inside) / max(1, drawn[0])
+    merged = regions.merge(labels, round(settings.detail * side * side), settings.budget, _layers(n), n, _distances(palette))
     key = np.full((side, side), n, np.uint8)
     key[large] = merged.key
     flat = np.where(key > n, key - np.uint8(n + 1), key) if keep_background else key
-    return LabelImage(flat, n, key < n, illustration.ink, frame, merged.regions, changed)
+    return LabelImage(flat, n, key < n, illustration.ink, frame, merged.regions, merged.changed[0])
 
 
 # Keys: 0..n-1 the vehicle in each colour, n nothing, n+1.. the background in each colour; never more than 2 * 64 + 1.
@@ -108,9 +107,11 @@ def _windows(inside: Mask, factor: float, keep_background: bool) -> tuple[tuple[
     return (small[0], small[1]), (slice(small[0].start * k, small[0].stop * k), slice(small[1].start * k, small[1].stop * k))
 
 
-def _outside(content: tuple[float, float, float, float], side: int) -> Mask:
-    """What lies outside the photo in the square."""
-    out = np.ones((side, side), bool)
+def _clear(picture: NDArray[np.generic], content: Box, window: tuple[slice, slice], value: int) -> None:
+    """Set what lies outside the photo: `picture` is the part `window` of the square, `content` the photo's part of the square."""
     x0, y0, x1, y1 = (round(v) for v in content)
-    out[y0:y1, x0:x1] = False
-    return out
+    top, left = window[0].start, window[1].start
+    picture[: max(0, y0 - top)] = value
+    picture[max(0, y1 - top) :] = value
+    picture[:, : max(0, x0 - left)] = value
+    picture[:, max(0, x1 - left) :] = value

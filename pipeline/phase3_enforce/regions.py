@@ -1,94 +1,51 @@
-"""Regions: connected areas of one colour, and their merging until none is too small to draw."""
+"""Merging regions (connected areas of one colour) until none is too small to draw."""
 
 import heapq
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import cc3d
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-
-def connected(key: NDArray[np.uint8]) -> tuple[NDArray[np.uint32], int]:
-    """4-connected areas of equal key (< 255): (H, W) uint8 → ((H, W) uint32 numbered from 0, count)."""
-    region = cc3d.connected_components(key + np.uint8(1), connectivity=4, out_dtype=np.uint32).astype(np.uint32, copy=False)
-    region -= np.uint32(1)  # 0 is cc3d's background, which no pixel is here
-    return region, int(region.max()) + 1
-
-
-@njit(cache=True)
-def _borders(region: NDArray[np.uint32]) -> NDArray[np.int64]:
-    """One code (smaller region << 32 | larger region) for every pair of neighbouring pixels in different regions."""
-    height, width = region.shape
-    out = np.empty(1 << 16, np.int64)
-    n = 0
-    for y in range(height):
-        for x in range(width):
-            a = np.int64(region[y, x])
-            right = np.int64(region[y, x + 1]) if x + 1 < width else a
-            below = np.int64(region[y + 1, x]) if y + 1 < height else a
-            if n + 2 > len(out):
-                out = np.concatenate((out, np.empty_like(out)))
-            if a != right:
-                out[n] = (min(a, right) << 32) | max(a, right)
-                n += 1
-            if a != below:
-                out[n] = (min(a, below) << 32) | max(a, below)
-                n += 1
-    return out[:n]
-
-
-@njit(cache=True)
-def _measure(region: NDArray[np.uint32], key: NDArray[np.uint8], count: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
-    area, keys = np.zeros(count, np.int64), np.zeros(count, np.uint8)
-    for y in range(region.shape[0]):
-        for x in range(region.shape[1]):
-            area[region[y, x]] += 1
-            keys[region[y, x]] = key[y, x]
-    return area, keys
+from pipeline.phase3_enforce.runs import Regions, regions_of
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """The merged key image (H, W) uint8 and how many regions it has."""
+    """The merged key image (H, W) uint8, how many regions it has, and the fraction of each layer's pixels that changed."""
 
     key: NDArray[np.uint8]
     regions: int
+    changed: tuple[float, ...]
 
 
-def _neighbours(region: NDArray[np.uint32], count: int) -> list[dict[int, int]]:
-    """For each region the regions beside it, and the length of the boundary with each, pixels."""
-    out: list[dict[int, int]] = [{} for _ in range(count)]
-    codes, lengths = np.unique(_borders(region), return_counts=True)
-    for code, length in zip(codes.tolist(), lengths.tolist(), strict=True):
-        a, b = code >> 32, code & 0xFFFFFFFF
-        out[a][b] = out[b][a] = length
-    return out
+@dataclass(slots=True)
+class _Graph:
+    """The region graph while it shrinks. Neighbours never have the same key.
 
-
-def merge(
-    key: NDArray[np.uint8],
-    least: int,
-    budget: Sequence[int],
-    layer: NDArray[np.uint8],
-    frozen: int | None,
-    distance: NDArray[np.float64],
-) -> Merged:
-    """Merge regions below `least` pixels, smallest first, into the neighbour with the longest shared boundary.
-
-    On equal length the neighbour nearest in colour wins (`distance` between keys, (k, k)), then the lower
-    number. A region merges only within its `layer` ((k,) group of each key: vehicle or background), the
-    key `frozen` neither grows nor shrinks, and a layer's merging ends before more than its `budget` of pixels
-    has changed: the budget wins over the size. Neighbours that come to have one key become one region.
+    For each region: `area`, `key`, `origin` its place in reading order, `neighbours` with the length of the shared boundary, `born`
+    its pixels by the key that they had at first, and `into`, the region that it has become part of (itself, while it lives).
     """
-    region, count = connected(key)
-    area_, key_ = _measure(region, key, count)
-    neighbours = _neighbours(region, count)
-    area, keys, into = area_.tolist(), key_.tolist(), list(range(count))
-    born = [{keys[i]: area[i]} for i in range(count)]  # pixels of each region by the key they had at first
 
-    def absorb(gone: int, kept: int) -> None:
+    area: list[int]
+    key: list[int]
+    neighbours: list[dict[int, int]]
+    origin: list[int] = field(init=False)
+    born: list[dict[int, int]] = field(init=False)
+    into: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.origin, self.into = list(range(len(self.area))), list(range(len(self.area)))
+        self.born = [{k: a} for k, a in zip(self.key, self.area, strict=True)]
+
+    @classmethod
+    def of(cls, regions: Regions) -> "_Graph":
+        neighbours: list[dict[int, int]] = [{} for _ in range(len(regions))]
+        for (a, b), length in zip(regions.pairs.tolist(), regions.length.tolist(), strict=True):
+            neighbours[a][b] = neighbours[b][a] = length
+        return cls(regions.area.tolist(), regions.key.tolist(), neighbours)
+
+    def _absorb(self, gone: int, kept: int) -> None:
+        neighbours, born = self.neighbours, self.born
         for other, length in neighbours[gone].items():
             del neighbours[other][gone]
             if other != kept:
@@ -96,35 +53,66 @@ def merge(
         neighbours[gone] = {}
         for k, pixels in born[gone].items():
             born[kept][k] = born[kept].get(k, 0) + pixels
-        area[kept] += area[gone]
-        into[gone] = kept
+        self.area[kept] += self.area[gone]
+        self.origin[kept] = min(self.origin[kept], self.origin[gone])
+        self.into[gone] = kept
 
-    small = [(area[i], i) for i in range(count) if area[i] < least and keys[i] != frozen]
-    heapq.heapify(small)
-    left = list(budget)
-    while small:
-        size, i = heapq.heappop(small)
-        if into[i] != i or area[i] != size:
-            continue
-        homes = [j for j in neighbours[i] if keys[j] != frozen and layer[keys[j]] == layer[keys[i]]]
-        if not homes:
-            continue
-        home = max(homes, key=lambda j: (neighbours[i][j], -distance[keys[i]][keys[j]], -j))
-        group = int(layer[keys[i]])
-        change = born[i].get(keys[i], 0) - born[i].get(keys[home], 0)
-        if change > left[group]:
-            continue
-        left[group] -= change
-        absorb(i, home)
-        for twin in [j for j in neighbours[home] if keys[j] == keys[home]]:
-            absorb(twin, home)
-        if area[home] < least:
-            heapq.heappush(small, (area[home], home))
+    def join(self, gone: int, home: int) -> int:
+        """Give `gone` to its neighbour `home` and fuse what then touches with one key; the region that they have become."""
+        twins = [j for j in self.neighbours[gone] if self.key[j] == self.key[home] and j != home]
+        self._absorb(gone, home)
+        for twin in twins:  # the one with fewer neighbours moves: a large area is not walked for every speck
+            moves = len(self.neighbours[twin]) > len(self.neighbours[home])
+            self._absorb(*((home, twin) if moves else (twin, home)))
+            home = twin if moves else home
+        return home
 
-    def final(i: int) -> int:
-        while into[i] != i:
-            i = into[i]
+    def final(self, i: int) -> int:
+        """The living region that region i is part of."""
+        while self.into[i] != i:
+            i = self.into[i]
         return i
 
-    table = np.array([keys[final(i)] for i in range(count)], np.uint8)
-    return Merged(np.take(table, region), sum(into[i] == i for i in range(count)))
+
+def merge(
+    key: NDArray[np.uint8],
+    least: int,
+    budget: float,
+    layer: NDArray[np.uint8],
+    frozen: int | None,
+    distance: NDArray[np.float64],
+) -> Merged:
+    """Merge regions below `least` pixels, smallest first, into the neighbour with the longest shared boundary.
+
+    On equal length the neighbour nearest in colour wins (`distance` between keys, (k, k)), then the one whose first pixel comes first
+    in reading order; so it is among regions of one size. A region merges only within its `layer` ((k,) group of each key: vehicle
+    or background), the key `frozen` neither grows nor shrinks, and a layer's merging ends before more than the fraction `budget` of
+    its pixels has changed: the budget wins over the size, and a smaller region that still fits may merge after one that did not.
+    """
+    regions = regions_of(key)
+    layers = layer[regions.key]
+    drawn = np.bincount(layers, weights=regions.area, minlength=int(layer.max()) + 1)
+    graph, left = _Graph.of(regions), [int(budget * pixels) for pixels in drawn]
+    keys, area, far, group = graph.key, graph.area, distance.tolist(), layer.tolist()
+    small = [(area[i], i, i) for i in range(len(regions)) if area[i] < least and keys[i] != frozen]
+    heapq.heapify(small)
+    while small:
+        size, _, i = heapq.heappop(small)
+        if graph.into[i] != i or area[i] != size:
+            continue
+        beside, mine = graph.neighbours[i], keys[i]
+        homes = [j for j in beside if keys[j] != frozen and group[keys[j]] == group[mine]]
+        if not homes:
+            continue
+        home = min(homes, key=lambda j: (-beside[j], far[mine][keys[j]], graph.origin[j]))
+        change = graph.born[i].get(mine, 0) - graph.born[i].get(keys[home], 0)
+        if change > left[group[mine]]:
+            continue
+        left[group[mine]] -= change
+        home = graph.join(i, home)
+        if area[home] < least:
+            heapq.heappush(small, (area[home], graph.origin[home], home))
+    value = np.array([keys[graph.final(i)] for i in range(len(regions))], np.uint8)
+    moved = np.bincount(layers, weights=regions.area * (value != regions.key), minlength=len(drawn))
+    changed = tuple((moved / np.maximum(drawn, 1)).tolist())
+    return Merged(regions.paint(value), sum(graph.into[i] == i for i in range(len(regions))), changed)

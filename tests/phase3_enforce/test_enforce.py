@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,21 @@ def test_kept_background_ends_at_the_photo():
     assert (image.labels[:y0] == len(PALETTE)).all()
     assert (image.labels[y1:] == len(PALETTE)).all()
     assert (image.labels[y0:y1, x0:x1] < len(PALETTE)).all()
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize(("width", "height"), [(100, 60), (60, 100)])
+def test_nothing_is_drawn_outside_the_photo_whatever_the_matte_says(keep, width, height):
+    drawn = illustration()
+    image = run(replace(drawn, frame=Frame.fit(width, height, 128)), keep=keep)  # the disc is wider than the photo
+    x0, y0, x1, y1 = (round(v) for v in image.frame.content)
+    photo = np.zeros(image.labels.shape, bool)
+    photo[y0:y1, x0:x1] = True
+    assert not image.inside[~photo].any()
+    assert (image.labels[~photo] == image.nothing).all()
+    assert image.inside[photo].any()
+    if keep:
+        assert (image.labels[photo] < image.nothing).all()
 
 
 def test_a_handle_survives_where_the_budget_is_spent():
