@@ -16,9 +16,14 @@ from reportlab.pdfgen.pathobject import PDFPathObject
 _SVG = "{http://www.w3.org/2000/svg}"
 _POINTS_PER_UNIT = 0.75  # CSS: 96 units to the inch; PDF: 72 points
 _TOKEN = re.compile(r"([A-Za-z])|([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)")
-_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "Z": 0}
+_ARGUMENTS = {"M": 2, "L": 2, "H": 1, "V": 1, "C": 6, "S": 4, "Z": 0}
 _CAPS = {"butt": 0, "round": 1, "square": 2}
 _JOINS = {"miter": 0, "round": 1, "bevel": 2}
+_MITER_LIMIT = 4  # SVG's initial value; PDF's is 10
+_ATTRIBUTES = {
+    *("version", "viewBox", "id", "data-color", "d", "x", "y", "width", "height"),
+    *("fill", "fill-rule", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin", "vector-effect"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,7 @@ def pdf_from_svg(svg: bytes) -> bytes:
     canvas.translate(0, page[1])
     canvas.scale(_POINTS_PER_UNIT, -_POINTS_PER_UNIT)
     canvas.translate(-x, -y)
+    canvas.setMiterLimit(_MITER_LIMIT)
     _draw_all(canvas, root, _Paint())
     canvas.showPage()
     canvas.save()
@@ -77,9 +83,9 @@ def _draw_all(canvas: Canvas, node: ElementTree.Element, inherited: _Paint) -> N
     name = node.tag.removeprefix(_SVG)
     if name in {"metadata", "title", "desc"}:
         return
-    for unknown in ("transform", "style", "class", "opacity"):
-        if node.get(unknown) is not None:
-            raise ValueError(f"not in the project's SVG: attribute {unknown} on <{name}>")
+    for attribute in sorted(set(node.keys()) - _ATTRIBUTES):
+        if not attribute.startswith("{"):  # another namespace's, such as Inkscape's names for layers
+            raise ValueError(f"not in the project's SVG: attribute {attribute} on <{name}>")
     paint = inherited.within(node)
     if name == "path":
         _paint(canvas, _path(canvas, node.get("d", "")), paint)
@@ -140,25 +146,35 @@ def _commands(d: str) -> Iterator[tuple[str, list[float]]]:
 def _path(canvas: Canvas, d: str) -> PDFPathObject:
     """SVG path data as a PDF path."""
     path = canvas.beginPath()
-    here, start = (0.0, 0.0), (0.0, 0.0)
+    here = start = handle = (0.0, 0.0)
+    previous = ""
     for letter, numbers in _commands(d):
-        origin = here if letter.islower() else (0.0, 0.0)
         kind = letter.upper()
+        if not previous and kind != "M":
+            raise ValueError(f"path data lacks a moveto before {letter}")
+        dx, dy = here if letter.islower() else (0.0, 0.0)
+        points: list[tuple[float, float]]
+        if kind == "H":
+            points = [(dx + numbers[0], here[1])]
+        elif kind == "V":
+            points = [(here[0], dy + numbers[0])]
+        else:
+            points = [(dx + x, dy + y) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+        if kind == "S":
+            # the curve before goes on smoothly: its last handle, reflected (SVG 1.1, 8.3.6)
+            smooth = previous in {"C", "S"}
+            points.insert(0, (2 * here[0] - handle[0], 2 * here[1] - handle[1]) if smooth else here)
         if kind == "Z":
             path.close()
             here = start
-            continue
-        if kind in {"H", "V"}:
-            here = (origin[0] + numbers[0], here[1]) if kind == "H" else (here[0], origin[1] + numbers[0])
-            path.lineTo(*here)
-            continue
-        points = [value + origin[i % 2] for i, value in enumerate(numbers)]
-        here = (points[-2], points[-1])
-        if kind == "M":
-            start = here
-            path.moveTo(*points)
-        elif kind == "L":
-            path.lineTo(*points)
+        elif kind == "M":
+            here = start = points[0]
+            path.moveTo(*here)
+        elif kind in {"C", "S"}:
+            handle, here = points[1:]
+            path.curveTo(*(value for point in points for value in point))
         else:
-            path.curveTo(*points)
+            here = points[0]
+            path.lineTo(*here)
+        previous = kind
     return path

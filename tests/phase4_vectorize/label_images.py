@@ -1,4 +1,4 @@
-"""Label images drawn by hand, for tests of whatever is traced from them."""
+"""A label image drawn by hand, and its SVG by each tracer: for tests with programs that read such files."""
 
 import io
 
@@ -7,6 +7,9 @@ import resvg_py
 from PIL import Image
 
 from pipeline.palette import parse
+from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
+from pipeline.progress import Progress
+from pipeline.run import TRACERS
 from pipeline.values import Frame, LabelImage
 
 PALETTE = parse("FFFFFF,000000,FF0000,0000FF")
@@ -31,6 +34,11 @@ def car(background: int = NOTHING) -> LabelImage:
     ink = np.zeros((128, 128), bool)
     ink[76, 50:110] = True  # a panel line through the door
     return LabelImage(labels, NOTHING, inside, ink, Frame.fit(640, 400, SIDE), 4, 0.0)
+
+
+def drawn(tracer: str, metadata: dict[str, object], **settings) -> bytes:
+    """The car's SVG by the tracer of that name; `settings` are those of `VectorSettings`."""
+    return vectorize(car(), PALETTE, TRACERS[tracer], VectorSettings(**settings), metadata, False, Progress()).svg
 
 
 def rendered(svg: bytes, width: int | None = None) -> np.ndarray:

@@ -14,10 +14,8 @@ import numpy as np
 import pytest
 
 from pipeline.phase4_vectorize.svg import INKSCAPE, SVG, Stroke
-from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
-from pipeline.progress import Progress
 from pipeline.run import TRACERS
-from tests.phase4_vectorize.label_images import PALETTE, car, on_white, rendered
+from tests.phase4_vectorize.label_images import car, drawn, on_white, rendered
 
 pytestmark = pytest.mark.skipif(not shutil.which("inkscape"), reason="inkscape is not installed (Debian: apt-get install inkscape)")
 
@@ -26,11 +24,6 @@ STROKE = Stroke(4.0, "#FF0000")
 DRAWN = {f"{{{SVG}}}{name}" for name in ("svg", "g", "path", "rect")}  # all that is drawn or holds what is drawn
 
 Inkscape = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def draw(tracer: str) -> bytes:
-    settings = VectorSettings(mode="both", stroke=STROKE, canvas="photo", background="#0000FF")
-    return vectorize(car(), PALETTE, TRACERS[tracer], settings, ABOUT, False, Progress()).svg
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +43,7 @@ def inkscape(tmp_path_factory: pytest.TempPathFactory) -> Inkscape:
 def file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The car by each tracer."""
     path: Path = tmp_path_factory.mktemp(request.param) / "car.svg"
-    path.write_bytes(draw(request.param))
+    path.write_bytes(drawn(request.param, ABOUT, stroke=STROKE, canvas="photo", background="#0000FF"))
     return path
 
 
