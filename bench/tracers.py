@@ -8,9 +8,9 @@ held at its highest point while tracing less what it held just before, the raste
 
 import io
 import json
+import os
 import pickle
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -95,7 +95,6 @@ def _vtracer(image: LabelImage, palette: Palette, clear: bool) -> Job:
 def _job(name: str, illustration: Illustration, image: LabelImage, palette: Palette) -> Job:
     return {
         "ours": lambda: lambda: our_svg(image, palette),
-        "boundaries": lambda: lambda: our_svg(image, palette, "boundaries"),
         "back half": lambda: lambda: back_half(illustration, image, palette),
         "vtracer": lambda: _vtracer(image, palette, clear=False),
         "vtracer clear": lambda: _vtracer(image, palette, clear=True),
@@ -124,19 +123,17 @@ def child(name: str, source: Path, out: Path) -> dict[str, float]:
     job = _job(name, illustration, image, palette)
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark begins anew
-    took = []
+    took, drawn = [], []
     for _ in range(3):
         began = time.perf_counter()
-        svg = job()
+        drawn.append(job())
         took.append(time.perf_counter() - began)
-    out.write_bytes(svg)
-    return {"seconds": min(took), "peak_mb": _status("VmHWM") - before}
+    out.write_bytes(drawn[0])
+    return {"seconds": min(took), "peak_mb": _status("VmHWM") - before, "same": float(len(set(drawn)) == 1)}
 
 
 def in_process(name: str, source: Path, out: Path, threads: int | None = None) -> dict[str, float]:
     """`child` in a fresh process; `threads` limits numba's."""
-    import os  # noqa: PLC0415
-
     environment = os.environ | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
     command = [sys.executable, "-m", "bench.tracers", name, str(source), str(out)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -148,7 +145,7 @@ def in_process(name: str, source: Path, out: Path, threads: int | None = None) -
 
 def potrace(image: LabelImage, palette: Palette, out: Path) -> dict[str, float]:
     """Potrace once a colour in use, one after another; only its own running time counts. All groups go into one document."""
-    side, seconds, body = len(image.labels), 0.0, []
+    side, seconds, peak, body = len(image.labels), 0.0, 0.0, []
     with tempfile.TemporaryDirectory() as folder:
         pbm, svg = Path(folder) / "one.pbm", Path(folder) / "one.svg"
         for index, color in enumerate(palette.colors):
@@ -157,11 +154,15 @@ def potrace(image: LabelImage, palette: Palette, out: Path) -> dict[str, float]:
                 continue
             pbm.write_bytes(f"P4\n{side} {side}\n".encode() + np.packbits(mask, axis=1).tobytes())
             began = time.perf_counter()
-            subprocess.run(["potrace", "-s", "-t", "4", "-O", "0.4", str(pbm), "-o", str(svg)], check=True)
+            process = subprocess.Popen(["potrace", "-s", "-t", "4", "-O", "0.4", str(pbm), "-o", str(svg)])
+            _, status, used = os.wait4(process.pid, 0)
             seconds += time.perf_counter() - began
+            if status:
+                raise SystemExit("potrace failed")
+            peak = max(peak, used.ru_maxrss / 1024)
             body += [re.sub(r'fill="#000000"', f'fill="{color}"', g) for g in re.findall(r"<g .*</g>", svg.read_text(), re.DOTALL)]
     out.write_text(HEAD.format(side) + "\n".join(body) + "\n</svg>\n")
-    return {"seconds": seconds, "peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}
+    return {"seconds": seconds, "peak_mb": peak}
 
 
 def imagetracer(image: LabelImage, palette: Palette, out: Path) -> dict[str, float]:

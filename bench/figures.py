@@ -1,0 +1,183 @@
+"""The figures asked of the back half, judged from a run of `bench.vectorize`, and the pages in docs/benchmarks."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bench.rows import HEADINGS, Picture, Row, line
+from bench.truth import scene
+from tests.svg_raster import render
+
+DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
+#: What the crops show: a name and a point of the sample car, metres.
+CROPS = (
+    ("wheel", (1.33, 0.42, 0.815)),
+    ("headlamp", (1.85, 0.70, 0.70)),
+    ("window's corner and mirror", (0.55, 1.0, 0.80)),
+    ("door", (-0.60, 0.85, 0.87)),
+)
+WIDTH, HEIGHT = 600, 400
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """Against the true outlines, px: mean and rms distance of the drawn boundaries, of the label image's, of VTracer's; corners."""
+
+    ours: tuple[float, float]
+    pixels: tuple[float, float]
+    vtracer: tuple[float, float]
+    corners: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure: what was measured, and what was asked for (at most), if anything was."""
+
+    name: str
+    value: float
+    asked: float | None
+    note: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the value is at most what was asked for."""
+        return self.asked is None or self.value <= self.asked
+
+    def __str__(self) -> str:
+        note = f"; {self.note}" if self.note else ""
+        if self.asked is None:
+            return f"{self.name}: {self.value:.3g} (nothing asked{note})"
+        return f"{self.name}: {self.value:.3g} (asked at most {self.asked:.3g}{note}) {'met' if self.met else 'MISSED'}"
+
+
+def _ratio(pictures: Sequence[Picture], mine: Callable[[Row], float], other: str, theirs: Callable[[Row], float]) -> float:
+    return median(mine(p.rows["ours"]) / max(theirs(p.rows[other]), 1e-9) for p in pictures)
+
+
+def figures(pictures: Sequence[Picture], truth: Truth | None) -> list[Figure]:
+    """Every figure that the pictures' tracers allow; ratios and fidelity are medians over the pictures, faults are sums."""
+    ours = [p.rows["ours"] for p in pictures]
+    seen = [r.fidelity for r in ours]
+    full = [p for p in pictures if p.extra]
+    out = []
+    if full:
+        extra = [p.extra for p in full if p.extra]
+        slow = median(e.back_seconds / p.rows["vtracer"].seconds for p, e in zip(full, extra, strict=True))
+        clear = median(e.back_seconds / p.rows["vtracer clear"].seconds for p, e in zip(full, extra, strict=True))
+        out.append(Figure("back half's time / VTracer's", slow, 1.0, f"{clear:.3g} of VTracer's with nothing transparent"))
+        out.append(
+            Figure(
+                "peak memory above the raster, MB, worst", max(max(e.back_mb, r.peak_mb) for e, r in zip(extra, ours, strict=True)), 1000
+            )
+        )
+    out.append(Figure("trace, fit and SVG's time / VTracer's", _ratio(pictures, lambda r: r.seconds, "vtracer", lambda r: r.seconds), 0.1))
+    out.append(Figure("segments of the fills / VTracer's", _ratio(pictures, lambda r: r.segments, "vtracer", lambda r: r.segments), 1 / 5))
+    if full:
+        out.append(Figure("segments of the fills / Potrace's", _ratio(full, lambda r: r.segments, "potrace", lambda r: r.segments), 1 / 3))
+    plain = _ratio(pictures, lambda r: r.size, "vtracer", lambda r: r.size)
+    strokes = _ratio(pictures, lambda r: r.size, "vtracer", lambda r: r.with_strokes)
+    out.append(
+        Figure("bytes with lines / VTracer's with its paths once more as strokes", strokes, 1 / 4, f"{plain:.3g} of its fills alone")
+    )
+    bends = _ratio(pictures, lambda r: r.inflections_lines, "vtracer", lambda r: r.inflections)
+    out.append(Figure("inflections per 1,000 px, boundaries / VTracer's", bends, 1 / 3))
+    bends = _ratio(pictures, lambda r: r.inflections, "vtracer", lambda r: r.inflections)
+    out.append(Figure("inflections per 1,000 px, fills / VTracer's", bends, 1 / 3))
+    out.append(Figure("pixels off, %", 100 * median(f.off for f in seen), 0.5, f"worst {100 * max(f.off for f in seen):.3g}"))
+    out.append(Figure("99th percentile of the shift, px", median(f.p99 for f in seen), 1.5, f"worst {max(f.p99 for f in seen):.3g}"))
+    out.append(Figure("largest shift, px", median(f.largest for f in seen), 3.0, f"worst {max(f.largest for f in seen):.3g}"))
+    out.append(Figure("pixels whose colour strayed more than 3 px", sum(f.strayed for f in seen), None))
+    out.append(Figure("gap pixels", sum(f.gaps for f in seen), 0))
+    out.append(Figure("off-palette colours", sum(r.off_palette for r in ours), 0))
+    out.append(Figure("duplicate geometries", sum(r.duplicates for r in ours), 0))
+    if full:
+        laid = [e.strokes for e in extra]
+        out.append(Figure("cracks of a boundary without a stroke", sum(s.uncovered for s in laid), 0, f"of {sum(s.cracks for s in laid)}"))
+        out.append(Figure("px stroked twice", sum(s.doubled for s in laid), 0, f"of {sum(s.length for s in laid):.0f}"))
+        out.append(Figure("px stroked along no boundary", sum(s.invented for s in laid), 0))
+        out.append(Figure("pictures with other bytes on repeat or with one thread", sum(not e.same for e in extra), 0))
+        budget = [e.changed for e in extra]
+        out.append(
+            Figure("vehicle's pixels of another colour than in the drawing, worst", max(budget), 0.03, f"median {median(budget):.3g}")
+        )
+    if truth:
+        out.append(
+            Figure(
+                "distance from the true outline / the label image's",
+                truth.ours[0] / truth.pixels[0],
+                0.75,
+                f"{truth.ours[0]:.3f} of {truth.pixels[0]:.3f} px; rms {truth.ours[1]:.3f} of {truth.pixels[1]:.3f}; "
+                f"VTracer {truth.vtracer[0]:.3f}, rms {truth.vtracer[1]:.3f}",
+            )
+        )
+        late = int((truth.corners > 2).sum())
+        out.append(
+            Figure(
+                "largest distance of a true corner from a fitted one, px",
+                float(truth.corners.max()),
+                2.0,
+                f"{late} of {len(truth.corners)} beyond",
+            )
+        )
+    return out
+
+
+def medians(pictures: Sequence[Picture]) -> dict[str, Row]:
+    """For each tracer that ran on every picture, the median of every number over the pictures."""
+    return {t: Row.median([p.rows[t] for p in pictures]) for t in pictures[0].rows if all(t in p.rows for p in pictures)}
+
+
+def crops(folder: Path, name: str, side: int) -> Image.Image:
+    """1:1 parts of the sample scene's SVGs: ours on the left, VTracer's on the right, a row for each of `CROPS`."""
+    sheet = Image.new("RGB", (2 * WIDTH + 8, len(CROPS) * (HEIGHT + 8) - 8), "white")
+    s = scene(side)
+    points = s.camera.project(np.array([p for _, p in CROPS])) + np.array([0, s.top])
+    for column, tracer in enumerate(("ours", "vtracer_clear")):
+        picture = Image.fromarray(render((folder / f"{name}.{tracer}.svg").read_text(), "#FFFFFF"))
+        for row, (x, y) in enumerate(points):
+            x0, y0 = int(x) - WIDTH // 2, int(y) - HEIGHT // 2
+            sheet.paste(picture.crop((x0, y0, x0 + WIDTH, y0 + HEIGHT)), (column * (WIDTH + 8), row * (HEIGHT + 8)))
+    return sheet
+
+
+def write_docs(pictures: Sequence[Picture], found: Sequence[Figure], sheet: Image.Image, versions: str) -> None:
+    """docs/benchmarks/vectorize.md and vectorize.png."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    sheet.quantize(128, dither=Image.Dither.NONE).save(DOCS / "vectorize.png", optimize=True)
+    text = ["# Tracers side by side", "", f"Written by `python -m bench.vectorize --docs`. {versions}", ""]
+    text += ["Every tracer gets the same label images in one run; `bench/tracers.py` has their settings, `tests/svg_geometry.py`,"]
+    text += ["`tests/svg_raster.py` and `tests/svg_strokes.py` define the measures.", ""]
+    text += ["Columns: best time of three (s), memory at the peak above what was held before (MB), segments of the fills (cubics and"]
+    text += ["lines), segments of the line layer, size plain and gzipped (kB), size if a tracer without a line layer wrote its paths"]
+    text += ["once more to stroke them, colours outside the palette, doubled geometries, inflections per 1,000 px of the fills' paths"]
+    text += ["and of the line layer's, gap pixels, pixels off (%), boundary shift in px (99th percentile, largest), pixels whose colour"]
+    text += ["strayed by more than 3 px.", ""]
+    text += ["`vtracer` traces the square on white, `vtracer clear` with what is not drawn left transparent.", ""]
+    text += [
+        f"## Medians over {len(pictures)} pictures",
+        "",
+        "```",
+        HEADINGS,
+        *(line(t, r) for t, r in medians(pictures).items()),
+        "```",
+        "",
+    ]
+    text += ["## Figures", "", *(f"- {f}" for f in found), ""]
+    names = ", ".join(n for n, _ in CROPS)
+    text += [
+        "## The sample scene at 1:1",
+        "",
+        f"Ours on the left, VTracer (transparent) on the right: {names}.",
+        "",
+        "![](vectorize.png)",
+        "",
+    ]
+    text += ["## Each picture", ""]
+    for p in pictures:
+        text += [f"{p.name}", "", "```", HEADINGS, *(line(t, r) for t, r in p.rows.items()), "```", ""]
+    (DOCS / "vectorize.md").write_text("\n".join(text).rstrip() + "\n")
