@@ -31,8 +31,11 @@ NOTHING = len(PALETTE)
 BLACK, WHITE, RED, BLUE, YELLOW, CYAN, GREY, ORANGE, BROWN, TEAL, GOLD = 0, 1, 2, 4, 5, 7, 8, 9, 12, 13, 14
 #: Regions of fewer pixels are dust where the rays only graze a surface, and get the label around them.
 DUST = 64
-#: Halvings of a pixel, the turn (degrees) of a true corner, and how far (px) it has to be from the next and from nodes.
-HALVINGS, SHARP, ISOLATED = 8, 40.0, 20.0
+#: The shortest step along a ray, metres: a quarter of a pixel at 4096.
+FINE = 0.0003
+#: Halvings of a pixel, the turn (degrees) of a true corner, and how far (px) it has to be from the next and from nodes;
+#: how far from any other outline; how near (px) the label image's own boundary has to come to it.
+HALVINGS, SHARP, ISOLATED, CLEAR, KEPT = 8, 40.0, 20.0, 10.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def _at(s: Scene, points: Floats) -> Labels:
     d = c.axes[2] + right[:, None] * c.axes[0] + up[:, None] * c.axes[1]
     d = (d / np.linalg.norm(d, axis=1, keepdims=True)).astype(np.float32)
     origin = c.origin.astype(np.float32)
-    t = body._march(origin, d, np.zeros(len(d), np.float32))
+    t = _march(origin, d)
     out, opening = np.full(len(d), NOTHING, np.uint8), np.zeros(len(d), bool)
     hit = np.flatnonzero(np.isfinite(t))
     p = origin + t[hit, None] * d[hit]
@@ -83,13 +86,34 @@ def _at(s: Scene, points: Floats) -> Labels:
     return out
 
 
+def _march(origin: NDArray[np.float32], d: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Distance (m,) along rays to the body, inf where missed: `body.march` with steps so fine that sharp edges do not fray."""
+    hit = np.full(len(d), np.inf, np.float32)
+    t, last = body._enter(origin, d)
+    live = np.flatnonzero(t < last)
+    t, last, way = t[live], last[live], d[live]
+    before = t
+    while len(live):
+        p = origin + t[:, None] * way
+        g = body._roughly(p[:, 0], p[:, 1], p[:, 2])
+        inside = g < 0
+        hit[live[inside]] = body._between(origin, way[inside], before[inside], t[inside])
+        keep = ~inside & (t < last)
+        before = t[keep]
+        t = (t + np.clip(0.25 * g, FINE, 0.12))[keep].astype(np.float32)
+        live, last, way = live[keep], last[keep], way[keep]
+    return hit
+
+
 def _skin(k: Decals, p: NDArray[np.float32]) -> Labels:
     """What the body shows at points (m, 3) of its surface; sheets and places count from one half on."""
     x, y, z = p[:, 0], p[:, 1], p[:, 2]
     n = body.normals(p)
     front = smoothstep(0.16, 0.28, n[:, 0]) * (x > 1.2)
     upper = smoothstep(0.22, 0.34, n[:, 0]) * (y > 0.93) * (x < 1.12)
-    side = smoothstep(0.25, 0.45, n[:, 2]) * (z > 0.3) * (1 - upper * (x > 0.2))
+    # at the floor, where the slices end, normals point down; what is seen there is still the flank
+    flank_faces = np.maximum(smoothstep(0.25, 0.45, n[:, 2]), y < body.FLOOR + 0.004)
+    side = flank_faces * (z > 0.3) * (1 - upper * (x > 0.2))
     lens = smoothstep(1.355, 1.37, x + 0.5 * (0.72 - y)) * (n[:, 0] > 0.02) * (x > 1.2)
     out = np.full(len(p), RED, np.uint8)
     flank = ((k.plastic, GREY), (k.surround, BLACK), (k.glass, CYAN), (k.metal, GOLD))
@@ -224,7 +248,9 @@ def distances(points: Floats, lines: list[Floats]) -> Floats:
 def true_corners(o: Outline) -> Floats:
     """(k, 2) the outline's corners: it turns by more than `SHARP` both between chords of 3 px and between chords of 6.5 px.
 
-    Only those with no node, no other turn of that kind and nothing unsure within `ISOLATED`. A corner lies where the chords beside it meet.
+    Only those with no node, no other turn of that kind and nothing unsure within `ISOLATED`, no other outline within `CLEAR`, and
+    that the label image has at all (its boundary comes within `KEPT`: the tip of a wedge thinner than a pixel is not in it). A
+    corner lies where the chords beside it meet.
     """
     found, blunt = [], [o.nodes, o.unsure]
     for line, loop in zip(o.lines, o.loops, strict=True):
@@ -248,8 +274,11 @@ def true_corners(o: Outline) -> Floats:
                 found.append(_meet(where(s[[k]] - 1)[0], before[k], where(s[[k]] + 1)[0], after[k]))
     corners = np.array(found).reshape(-1, 2)
     away = np.concatenate([*blunt, corners])
-    alone = [np.sort(np.hypot(*(away - c).T))[1] > ISOLATED if len(away) > 1 else True for c in corners]
-    return corners[np.array(alone, bool)]
+    alone = [len(away) < 2 or np.sort(np.hypot(*(away - c).T))[1] > ISOLATED for c in corners]
+    corners = corners[np.array(alone, bool)]
+    around = cKDTree(resampled(o.lines, 0.5)).query_ball_point(corners, CLEAR, return_length=True)
+    near, _ = cKDTree(resampled(o.cracks, 0.5)).query(corners)
+    return corners[(around < 2.6 * CLEAR / 0.5) & (near <= KEPT)]
 
 
 def _turn(a: Floats, b: Floats) -> Floats:
