@@ -137,6 +137,7 @@ def crops(folder: Path, name: str, side: int) -> Image.Image:
     sheet = Image.new("RGB", (2 * WIDTH + 8, len(CROPS) * (HEIGHT + 8) - 8), "white")
     s = scene(side)
     points = s.camera.project(np.array([p for _, p in CROPS])) + np.array([0, s.top])
+    points[:, 0] = side - points[:, 0] if s.look.mirrored else points[:, 0]
     for column, tracer in enumerate(("ours", "vtracer_clear")):
         picture = Image.fromarray(render((folder / f"{name}.{tracer}.svg").read_text(), "#FFFFFF"))
         for row, (x, y) in enumerate(points):
@@ -152,7 +153,9 @@ def write_docs(pictures: Sequence[Picture], found: Sequence[Figure], sheet: Imag
     text = ["# Tracers side by side", "", f"Written by `python -m bench.vectorize --docs`. {versions}", ""]
     text += ["Every tracer gets the same label images in one run; `bench/tracers.py` has their settings, `tests/svg_geometry.py`,"]
     text += ["`tests/svg_raster.py` and `tests/svg_strokes.py` define the measures.", ""]
-    text += ["Columns: best time of three (s), memory at the peak above what was held before (MB), segments of the fills (cubics and"]
+    text += [
+        "Columns: best time of at least three (s), memory at the peak above what was held before (MB), segments of the fills (cubics and"
+    ]
     text += ["lines), segments of the line layer, size plain and gzipped (kB), size if a tracer without a line layer wrote its paths"]
     text += ["once more to stroke them, colours outside the palette, doubled geometries, inflections per 1,000 px of the fills' paths"]
     text += ["and of the line layer's, gap pixels, pixels off (%), boundary shift in px (99th percentile, largest), pixels whose colour"]

@@ -33,7 +33,7 @@ class Row:
     off_palette: float
     duplicates: float
     inflections: float  # per 1,000 px of the fills' paths
-    inflections_lines: float  # the same of the line layer
+    inflections_lines: float  # the same of the line layer, boundaries only
     fidelity: svg_raster.Fidelity
 
     @property
@@ -71,8 +71,10 @@ class Picture:
     extra: Extra | None
 
 
-def measure(svg: bytes, ran: dict[str, float], image: LabelImage, palette: Palette, opaque: bool) -> Row:
-    """Everything that is measured alike for every tracer; `opaque`: nothing was painted white for it."""
+def measure(
+    svg: bytes, ran: dict[str, float], image: LabelImage, palette: Palette, opaque: bool, boundaries: Sequence[svg_geometry.Shape]
+) -> Row:
+    """Everything that is measured alike for every tracer; `opaque`: nothing was painted white for it; `boundaries` as strokes."""
     shapes = svg_geometry.read_svg(svg)
     fills, strokes = svg_geometry.in_layer(shapes, lines=False), svg_geometry.in_layer(shapes, lines=True)
     cubics, lines = svg_geometry.segments(fills)
@@ -91,7 +93,7 @@ def measure(svg: bytes, ran: dict[str, float], image: LabelImage, palette: Palet
         len(svg_geometry.colors(fills) - allowed),
         svg_geometry.duplicates(fills) + svg_geometry.duplicates(strokes),
         1000 * svg_geometry.inflections(fills) / max(1.0, svg_geometry.length(fills)),
-        1000 * svg_geometry.inflections(strokes) / max(1.0, svg_geometry.length(strokes)),
+        1000 * svg_geometry.inflections(boundaries) / max(1.0, svg_geometry.length(boundaries)),
         svg_raster.fidelity(svg, labels, colors, nothing),
     )
 

@@ -40,7 +40,7 @@ HALVINGS, SHARP, ISOLATED, CLEAR, KEPT = 8, 40.0, 20.0, 10.0, 1.0
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The sample's car before a camera whose picture lies in a square at row `top`."""
+    """The sample's car before a camera whose picture lies in a square at row `top`; never mirrored, as the sample's picture may be."""
 
     look: Look
     decals: Decals
@@ -268,6 +268,8 @@ def true_corners(o: Outline) -> Floats:
         turn = _turn(before, after)
         wide = _turn(where(s - 1.5) - where(s - 8), where(s + 8) - where(s + 1.5))
         sharp = (turn > SHARP) & (wide > SHARP)
+        first = int(np.argmin(sharp)) if loop else 0  # a loop may begin on a corner
+        s, sharp, turn, before, after = (np.roll(v, -first, 0) for v in (s, sharp, turn, before, after))
         for run in np.split(np.arange(len(s)), np.flatnonzero(np.diff(sharp.astype(np.int8))) + 1):
             if len(run) and sharp[run[0]]:
                 k = run[np.argmax(turn[run])]

@@ -86,6 +86,7 @@ def compare(name: str, path: Path, tracers: list[str], full: bool) -> Picture:
     """Every tracer on one label image."""
     illustration, image, palette = load(path)
     rows, same = {}, True
+    lines = svg_geometry.in_layer(svg_geometry.read_svg(our_svg(image, palette, "boundaries")), lines=True)
     for tracer in tracers:
         out = SVGS / f"{name}.{tracer.replace(' ', '_')}.svg"
         if tracer == "potrace":
@@ -95,14 +96,13 @@ def compare(name: str, path: Path, tracers: list[str], full: bool) -> Picture:
         else:
             ran = in_process(tracer, path, out)
             same &= tracer != "ours" or bool(ran["same"])
-        rows[tracer] = measure(out.read_bytes(), ran, image, palette, TRACED[tracer])
+        rows[tracer] = measure(out.read_bytes(), ran, image, palette, TRACED[tracer], lines if tracer == "ours" else [])
     if not full:
         return Picture(name, rows, None)
     one = SVGS / f"{name}.one_thread.svg"
     alone = in_process("ours", path, one, threads=1)
     same &= one.read_bytes() == (SVGS / f"{name}.ours.svg").read_bytes()
     back = in_process("back half", path, SVGS / f"{name}.back_half.svg")
-    lines = svg_geometry.in_layer(svg_geometry.read_svg(our_svg(image, palette, "boundaries")), lines=True)
     laid = strokes(lines, boundary_key(image))
     return Picture(name, rows, Extra(back["seconds"], back["peak_mb"], laid, same, alone["seconds"], changed(illustration, image, palette)))
 

@@ -92,7 +92,10 @@ def shown(magenta: Rgb, green: Rgb, palette: NDArray[np.uint8], nothing: int) ->
 
 def at_centers(svg: str, palette: NDArray[np.uint8], nothing: int) -> Labels:
     """What lies at each pixel's centre: a render without antialiasing, so that no mixture of two colours is taken for a third."""
-    return shown(render(svg, "#FF00FF", crisp=True), render(svg, "#00FF00", crisp=True), palette, nothing)
+    image = render(svg, crisp=True)
+    empty = image[..., 3:] == 0
+    magenta, green = (np.where(empty, np.array(color, np.uint8), image[..., :3]) for color in ((255, 0, 255), (0, 255, 0)))
+    return shown(magenta, green, palette, nothing)
 
 
 def pixels_off(labels: Labels, seen: Labels) -> float:
