@@ -35,6 +35,7 @@ class Row:
     inflections: float  # per 1,000 px of the fills' paths
     inflections_lines: float  # the same of the line layer, boundaries only
     fidelity: svg_raster.Fidelity
+    faults: dict[str, svg_raster.Points]  # where the first of them are
 
     @property
     def segments(self) -> float:
@@ -46,7 +47,7 @@ class Row:
         """The median of every number."""
         seen = [r.fidelity for r in rows]
         middle = svg_raster.Fidelity(*(median(getattr(f, k.name) for f in seen) for k in fields(svg_raster.Fidelity)))
-        return Row(*(median(getattr(r, k.name) for r in rows) for k in fields(Row) if k.name != "fidelity"), middle)
+        return Row(*(median(getattr(r, k.name) for r in rows) for k in fields(Row) if k.type is float), middle, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def measure(
         svg_geometry.duplicates(fills) + svg_geometry.duplicates(strokes),
         1000 * svg_geometry.inflections(fills) / max(1.0, svg_geometry.length(fills)),
         1000 * svg_geometry.inflections(boundaries) / max(1.0, svg_geometry.length(boundaries)),
-        svg_raster.fidelity(svg, labels, colors, nothing),
+        *svg_raster.fidelity(svg, labels, colors, nothing),
     )
 
 

@@ -158,6 +158,7 @@ def main() -> int:
     parser.add_argument("--palette", choices=list(PALETTES), default="default")
     parser.add_argument("--fresh", action="store_true", help="draw the label images again")
     parser.add_argument("--quick", action="store_true", help="ours and VTracer only")
+    parser.add_argument("--faults", action="store_true", help="name places of our gaps, strays and largest shifts, x y")
     parser.add_argument("--truth", action="store_true", help="the true outlines only")
     parser.add_argument("--imagetracer", type=int, default=0, metavar="N", help="imagetracerjs too, on the first N pictures")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks")
@@ -177,6 +178,8 @@ def main() -> int:
         print(f"\n{name} ({time.perf_counter() - began:.0f} s)\n{HEADINGS}")
         for tracer, row in pictures[-1].rows.items():
             print(line(tracer, row), flush=True)
+            if options.faults and tracer == "ours":
+                print("".join(f"  {kind} at {at.tolist()}\n" for kind, at in row.faults.items()), end="")
         if pictures[-1].extra:
             print(pictures[-1].extra, flush=True)
     print(f"\nmedians over {len(pictures)} pictures\n{HEADINGS}")

@@ -11,17 +11,20 @@ from numpy.typing import NDArray
 
 Labels = NDArray[np.uint8]  # (H, W), index into the palette, or `nothing`
 Rgb = NDArray[np.uint8]  # (H, W, 3)
+Points = NDArray[np.int64]  # (m, 2), x y
 SVG = "{http://www.w3.org/2000/svg}"
 
 #: Channel steps between the two renders that make a gap, and how far inside the drawing (px) it counts.
 SEEN, INSIDE = 2, 4.0
 #: From how far away (px) a colour has strayed that is not just a moved boundary.
 FAR = 3.0
+#: How many faults of each kind are named.
+SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Fidelity:
-    """What `gap_pixels`, `pixels_off`, `shifts` (99th percentile and largest) and `strays` (largest, and how many above `FAR`) say."""
+    """What `gaps`, `pixels_off`, `shifts` (99th percentile and largest) and `strays` (largest, and how many above `FAR`) say."""
 
     gaps: int
     off: float
@@ -50,15 +53,15 @@ def render(svg: str, background: str | None = None, crisp: bool = False) -> Rgb:
     )
 
 
-def gap_pixels(magenta: Rgb, green: Rgb, nothing: NDArray[np.bool_]) -> int:
-    """Pixels through which the background shows: the renders on #FF00FF and on #00FF00 differ by more than `SEEN` in a channel.
+def gaps(magenta: Rgb, green: Rgb, nothing: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(H, W) pixels through which the background shows: the renders on #FF00FF and on #00FF00 differ by more than `SEEN` in a channel.
 
     Only pixels farther than `INSIDE` from everything that is not to be drawn: the outline's antialiasing is no gap.
     """
     differ = cv2.absdiff(magenta, green).max(2) > SEEN
     if nothing.any():
         differ &= cv2.distanceTransform((~nothing).astype(np.uint8), cv2.DIST_L2, 5) > INSIDE
-    return int(np.count_nonzero(differ))
+    return differ
 
 
 @njit(cache=True, parallel=True)
@@ -118,8 +121,9 @@ def boundary(key: Labels) -> NDArray[np.bool_]:
     return out
 
 
-def shifts(labels: Labels, seen: Labels) -> NDArray[np.float32]:
-    """Distances, px, from every boundary point of `labels` to the nearest one of `seen`, and from every one of `seen` back.
+def shifts(labels: Labels, seen: Labels) -> tuple[NDArray[np.float32], Points]:
+    """How far boundaries lie apart: distances (m,), px, from every boundary point of `labels` to the nearest one of `seen` and
+    from every one of `seen` back; and the points (m, 2).
 
     Boundary points are the grid corners on cracks. Both ways, so that a lost speck and an invented one count by how far they
     are from any boundary; infinite where the other picture has no boundary at all.
@@ -127,11 +131,13 @@ def shifts(labels: Labels, seen: Labels) -> NDArray[np.float32]:
     one, other = boundary(labels), boundary(seen)
     either = one | other
     if not either.any():
-        return np.zeros(1, np.float32)
+        return np.zeros(1, np.float32), np.zeros((1, 2), np.int64)
     rows, columns = np.flatnonzero(either.any(1)), np.flatnonzero(either.any(0))
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     one, other = one[window], other[window]
-    return np.concatenate([_distance(other)[one], _distance(one)[other]])
+    far = np.concatenate([_distance(other)[one], _distance(one)[other]])
+    at = np.concatenate([np.argwhere(one), np.argwhere(other)])[:, ::-1] + [columns[0], rows[0]]
+    return far, at
 
 
 def _distance(marked: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -141,14 +147,14 @@ def _distance(marked: NDArray[np.bool_]) -> NDArray[np.float32]:
     return cv2.distanceTransform((~marked).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
 
 
-def strays(labels: Labels, seen: Labels) -> NDArray[np.float32]:
-    """For every pixel that shows a wrong colour, the distance, px between centres, to the nearest one that has to show it.
+def strays(labels: Labels, seen: Labels) -> tuple[NDArray[np.float32], Points]:
+    """For every pixel (m, 2), x y, that shows a wrong colour, the distance (m,), px between centres, to the nearest that has to.
 
     It minds the colours, which `shifts` does not: a face painted in another's colour, or a hairline between two faces through
     which a third one under them is seen. Infinite where a colour is shown that the label image has not.
     """
     wrong = labels != seen
-    found = [np.zeros(0, np.float32)]
+    found, at = [np.zeros(0, np.float32)], [np.zeros((0, 2), np.int64)]
     for color in np.unique(seen[wrong]):
         some = wrong & (seen == color)
         has = labels == color
@@ -159,21 +165,31 @@ def strays(labels: Labels, seen: Labels) -> NDArray[np.float32]:
             if far.max() <= reach:
                 break
         found.append(far)
-    return np.concatenate(found)
+        at.append(np.argwhere(some)[:, ::-1])
+    return np.concatenate(found), np.concatenate(at)
 
 
-def fidelity(svg: bytes | str, labels: Labels, palette: NDArray[np.uint8], nothing: int) -> Fidelity:
-    """All of the above for one SVG's fills. `off` is taken from the antialiased render, the shifts from pixels' centres."""
+def fidelity(svg: bytes | str, labels: Labels, palette: NDArray[np.uint8], nothing: int) -> tuple[Fidelity, dict[str, Points]]:
+    """All of the above for one SVG's fills, and where the first few of each fault and the worst shifts are, x y.
+
+    `off` is taken from the antialiased render, the shifts from pixels' centres.
+    """
     fills = without_lines(svg)
     magenta, green = render(fills, "#FF00FF"), render(fills, "#00FF00")
     seen = shown(magenta, green, palette, nothing)
     centers = at_centers(fills, palette, nothing)
-    moved, strayed = shifts(labels, centers), strays(labels, centers)
-    return Fidelity(
-        gap_pixels(magenta, green, labels == nothing),
+    gap = gaps(magenta, green, labels == nothing)
+    (moved, where), (strayed, there) = shifts(labels, centers), strays(labels, centers)
+    found = Fidelity(
+        int(np.count_nonzero(gap)),
         pixels_off(labels, seen),
         float(np.percentile(moved, 99)),
         float(moved.max()),
         float(strayed.max(initial=0)),
         int(np.count_nonzero(strayed > FAR)),
     )
+    return found, {
+        "gaps": np.argwhere(gap)[:SHOWN, ::-1],
+        "strays": there[np.argsort(-strayed, kind="stable")[: min(SHOWN, found.strayed)]],
+        "shifts": where[np.argsort(-moved, kind="stable")[:SHOWN]],
+    }

@@ -130,7 +130,7 @@ def test_points_along_a_path_are_close_together():
 
 
 def fidelity(fills, labels, lines=()):
-    return raster.fidelity(document(fills, lines, len(labels)), labels, PALETTE, 2)
+    return raster.fidelity(document(fills, lines, len(labels)), labels, PALETTE, 2)[0]
 
 
 def halves(side=64):
@@ -183,7 +183,15 @@ def test_mixtures_at_an_edge_are_no_shift():
     labels = np.zeros((64, 64), np.uint8)
     labels[:, 32:] = 1
     svg = document([("#FF0000", "M0 0H64V64H0Z"), ("#0000FF", "M31.5 0H64V64H31.5Z")])
-    found = raster.fidelity(svg, labels, palette, 3)
+    found, _ = raster.fidelity(svg, labels, palette, 3)
     assert found.off == pytest.approx(1 / 64)
     assert found.largest <= 1
     assert found.stray <= 1
+
+
+def test_faults_are_named_by_their_places():
+    svg = document([("#FF0000", "M8 8H31.6V56H8Z"), ("#0000FF", "M31.8 8H56V56H31.8Z"), ("#0000FF", "M20 30h1v1h-1z")])
+    _, where = raster.fidelity(svg, halves(), PALETTE, 2)
+    assert set(where["gaps"][:, 0]) == {31}
+    assert where["strays"].tolist() == [[20, 30]]
+    assert [20, 30] in where["shifts"].tolist()
