@@ -14,16 +14,18 @@ from pipeline.job import GENERATION, Job
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.phase2_illustrate.illustrate import illustrate
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
+from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.svg import Stroke
-from pipeline.phase4_vectorize.tracer import Tracer, trace_with_vtracer
+from pipeline.phase4_vectorize.tracer import Tracer
 from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
+from pipeline.phase4_vectorize.vtracer_fills import trace_with_vtracer
 from pipeline.photo import letterbox, letterbox_gray
 from pipeline.progress import Progress
 from pipeline.settings import Settings
 from pipeline.steps import Steps
 from pipeline.values import CleanPlate, Drawing, Frame, Gray, Illustration, LabelImage, Matte, Photo, Rgb
 
-TRACERS: dict[str, Tracer] = {"vtracer": trace_with_vtracer}
+TRACERS: dict[str, Tracer] = {"planar": trace_planar, "vtracer": trace_with_vtracer}
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,8 +108,8 @@ class StrokeDefaults(_Section):
 class Phase4(_Section):
     """Vectorize."""
 
-    tracer: Literal["vtracer"]
-    tolerance: float = Field(gt=0, le=16)
+    tracer: Literal["planar", "vtracer"]
+    tolerance: float = Field(ge=0, le=16)
     stroke: StrokeDefaults
 
 

@@ -1,192 +1,325 @@
-"""Cubic Bézier curves fitted to chains of points.
+"""The fewest cubic Bézier curves along a fair chain of samples: dynamic programming over break points.
 
-Source of the fit: P. J. Schneider, "An Algorithm for Automatically Fitting Digitized Curves", Graphics Gems (1990):
-least squares for the two inner control points along given end tangents, Newton steps for the parameters, a split at
-the worst point. Corners are found first and kept; tangents are taken over a window, because the chains are pixel stairs.
+Between two break points one cubic is fitted with the chain's own tangents at both ends (least squares for the lengths of
+the handles, Newton steps for the parameters: P. J. Schneider, "An Algorithm for Automatically Fitting Digitized Curves",
+Graphics Gems, 1990). A span is possible while the curve stays within the tolerance of the samples; of all ways from one
+end to the other the cheapest wins, a curve costing PRICE and every sample its squared distance.
 """
 
 import math
 
 import numpy as np
-from numba import njit
+from numba import njit, prange
 from numpy.typing import NDArray
 
 from pipeline.phase4_vectorize.chains import Chains
+from pipeline.phase4_vectorize.fairing import SHARP, STEP, SUDDEN, WAVELENGTH, WINDOW, fair, find_corners, resampled
 
 Points = NDArray[np.float64]
 
+#: What one more curve costs, in squared pixels of distance summed over samples.
+PRICE = 8.0
+#: Samples between candidate break points, and samples of a span that its fit looks at.
+STRIDE, SEEN = 4, 9
+#: Shares of the longest possible span that are tried besides it.
+SHORTER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
+
 
 @njit(cache=True)
-def _turn(p: Points, i: int, before: int, after: int) -> float:
-    """The angle, radians, by which the polyline turns at i, seen over `before` and `after`."""
-    ax, ay = p[i, 0] - p[before, 0], p[i, 1] - p[before, 1]
-    bx, by = p[after, 0] - p[i, 0], p[after, 1] - p[i, 1]
-    return abs(math.atan2(ax * by - ay * bx, ax * bx + ay * by))
+def _fit(z: Points, t: Points, a: int, b: int, limit: float, c: Points, u: NDArray[np.float64], at: NDArray[np.int64]) -> float:
+    """The control points c (4, 2) of one cubic along z[a..b] with unit tangents t; its summed squared distance, or inf.
+
+    `u` and `at` are room for SEEN parameters and samples.
+    """
+    m = min(SEEN, b - a - 1)
+    for k in range(m):
+        at[k] = a + ((k + 1) * (b - a) + (m + 1) // 2) // (m + 1)
+        u[k] = (at[k] - a) / (b - a)
+    x0, y0, x3, y3 = z[a, 0], z[a, 1], z[b, 0], z[b, 1]
+    chord = math.hypot(x3 - x0, y3 - y0)
+    arc = max(chord, STEP * (b - a))
+    tx, ty, sx, sy = t[a, 0], t[a, 1], -t[b, 0], -t[b, 1]
+    alpha = beta = chord / 3
+    cross = tx * sx + ty * sy
+    worst = 0.0
+    total = 0.0
+    for turn in range(4):
+        if m > 0:
+            c00 = c01 = c11 = r0 = r1 = 0.0
+            for k in range(m):
+                v = u[k]
+                s = 1 - v
+                b1, b2 = 3 * s * s * v, 3 * s * v * v
+                first, last = s * s * s + b1, b2 + v * v * v
+                rx = z[at[k], 0] - x0 * first - x3 * last
+                ry = z[at[k], 1] - y0 * first - y3 * last
+                c00 += b1 * b1
+                c11 += b2 * b2
+                c01 += b1 * b2 * cross
+                r0 += b1 * (tx * rx + ty * ry)
+                r1 += b2 * (sx * rx + sy * ry)
+            det = c00 * c11 - c01 * c01
+            if det > 1e-9 * c00 * c11:
+                alpha, beta = (r0 * c11 - r1 * c01) / det, (c00 * r1 - c01 * r0) / det
+            if not (0.04 * arc < alpha < arc and 0.04 * arc < beta < arc):
+                alpha, beta = min(max(alpha, 0.04 * arc), arc), min(max(beta, 0.04 * arc), arc)
+        x1, y1, x2, y2 = x0 + alpha * tx, y0 + alpha * ty, x3 + beta * sx, y3 + beta * sy
+        worst = total = 0.0
+        for k in range(m):
+            v = u[k]
+            s = 1 - v
+            w0, w1, w2, w3 = s * s * s, 3 * s * s * v, 3 * s * v * v, v * v * v
+            ex = w0 * x0 + w1 * x1 + w2 * x2 + w3 * x3 - z[at[k], 0]
+            ey = w0 * y0 + w1 * y1 + w2 * y2 + w3 * y3 - z[at[k], 1]
+            dx = 3 * (s * s * (x1 - x0) + 2 * s * v * (x2 - x1) + v * v * (x3 - x2))
+            dy = 3 * (s * s * (y1 - y0) + 2 * s * v * (y2 - y1) + v * v * (y3 - y2))
+            speed = dx * dx + dy * dy
+            along = ex * dx + ey * dy
+            off = ex * ex + ey * ey - (along * along / speed if speed > 1e-12 else 0.0)
+            worst = max(worst, off)
+            total += off
+            if speed > 1e-12:
+                ddx = 6 * (s * (x2 - 2 * x1 + x0) + v * (x3 - 2 * x2 + x1))
+                ddy = 6 * (s * (y2 - 2 * y1 + y0) + v * (y3 - 2 * y2 + y1))
+                slope = speed + ex * ddx + ey * ddy
+                u[k] = min(1.0, max(0.0, v - along / (slope if slope > 0.3 * speed else speed)))
+        if worst > 25 * limit * limit or (turn >= 1 and worst < 0.02 * limit * limit):
+            break
+    c[0, 0], c[0, 1], c[3, 0], c[3, 1] = x0, y0, x3, y3
+    c[1, 0], c[1, 1], c[2, 0], c[2, 1] = x0 + alpha * tx, y0 + alpha * ty, x3 + beta * sx, y3 + beta * sy
+    return total * (b - a) / (m + 1) if worst <= limit * limit else np.inf
 
 
 @njit(cache=True)
-def find_corners(p: Points, closed: bool, window: int, least: float) -> NDArray[np.bool_]:
-    """(n, 2) points → (n,) mask: where the turn over `window` points to each side is locally largest and above `least`."""
-    n = len(p)
-    period = n - 1  # a closed chain repeats its first point
-    turn = np.zeros(n)
+def _tangents(z: Points, looped: bool) -> Points:
+    """(n, 2) unit tangents by central differences; at open ends of the parabola through three samples."""
+    n = len(z)
+    t = np.empty((n, 2))
     for i in range(n):
-        if closed:
-            turn[i] = _turn(p, i, (i - window) % period, (i + window) % period)
-        elif 0 < i < n - 1:
-            w = min(window, i, n - 1 - i)
-            turn[i] = _turn(p, i, i - w, i + w) if w >= window // 2 else 0.0
-    out = np.zeros(n, np.bool_)
-    for i in range(n):
-        if turn[i] <= least:
-            continue
-        best = True
-        for k in range(-window, window + 1):
-            j = (i + k) % period if closed else i + k
-            if 0 <= j < n and (turn[j] > turn[i] or (turn[j] == turn[i] and j < i % max(1, period))):
-                best = False
-                break
-        out[i] = best
-    return out
-
-
-@njit(cache=True)
-def _tangent(p: Points, i: int, j: int) -> tuple[float, float]:
-    x, y = p[j, 0] - p[i, 0], p[j, 1] - p[i, 1]
-    length = math.hypot(x, y)
-    return (x / length, y / length) if length > 0 else (0.0, 0.0)
-
-
-@njit(cache=True)
-def _solve(p: Points, a: int, b: int, u: Points, t0: tuple[float, float], t1: tuple[float, float], c: Points) -> None:
-    """Least squares for the control points c (4, 2) of p[a..b] at parameters u[a..b], end tangents t0 and t1."""
-    c00 = c01 = c11 = x0 = x1 = 0.0
-    for i in range(a, b + 1):
-        t, s = u[i], 1 - u[i]
-        b1, b2 = 3 * s * s * t, 3 * s * t * t
-        first, last = s * s * s + b1, b2 + t * t * t
-        rx = p[i, 0] - p[a, 0] * first - p[b, 0] * last
-        ry = p[i, 1] - p[a, 1] * first - p[b, 1] * last
-        c00 += b1 * b1
-        c11 += b2 * b2
-        c01 += b1 * b2 * (t0[0] * t1[0] + t0[1] * t1[1])
-        x0 += b1 * (t0[0] * rx + t0[1] * ry)
-        x1 += b2 * (t1[0] * rx + t1[1] * ry)
-    chord = math.hypot(p[b, 0] - p[a, 0], p[b, 1] - p[a, 1])
-    det = c00 * c11 - c01 * c01
-    alpha, beta = 0.0, 0.0
-    if abs(det) > 1e-9 * max(1.0, c00 * c11):
-        alpha, beta = (x0 * c11 - x1 * c01) / det, (c00 * x1 - c01 * x0) / det
-    if not (0.05 * chord < alpha < 2 * chord and 0.05 * chord < beta < 2 * chord):
-        alpha = beta = chord / 3  # Wu and Barsky's heuristic, as in Schneider's paper
-    c[0], c[3] = p[a], p[b]
-    c[1, 0], c[1, 1] = p[a, 0] + alpha * t0[0], p[a, 1] + alpha * t0[1]
-    c[2, 0], c[2, 1] = p[b, 0] + beta * t1[0], p[b, 1] + beta * t1[1]
-
-
-@njit(cache=True)
-def _improve(p: Points, a: int, b: int, u: Points, c: Points) -> tuple[float, int]:
-    """One Newton step for every parameter; returns the largest squared distance before it, and where."""
-    worst, where = 0.0, (a + b) // 2
-    for i in range(a + 1, b):
-        t, s = u[i], 1 - u[i]
-        x = s * s * s * c[0, 0] + 3 * s * s * t * c[1, 0] + 3 * s * t * t * c[2, 0] + t * t * t * c[3, 0] - p[i, 0]
-        y = s * s * s * c[0, 1] + 3 * s * s * t * c[1, 1] + 3 * s * t * t * c[2, 1] + t * t * t * c[3, 1] - p[i, 1]
-        if x * x + y * y > worst:
-            worst, where = x * x + y * y, i
-        dx = 3 * (s * s * (c[1, 0] - c[0, 0]) + 2 * s * t * (c[2, 0] - c[1, 0]) + t * t * (c[3, 0] - c[2, 0]))
-        dy = 3 * (s * s * (c[1, 1] - c[0, 1]) + 2 * s * t * (c[2, 1] - c[1, 1]) + t * t * (c[3, 1] - c[2, 1]))
-        ddx = 6 * (s * (c[2, 0] - 2 * c[1, 0] + c[0, 0]) + t * (c[3, 0] - 2 * c[2, 0] + c[1, 0]))
-        ddy = 6 * (s * (c[2, 1] - 2 * c[1, 1] + c[0, 1]) + t * (c[3, 1] - 2 * c[2, 1] + c[1, 1]))
-        slope = dx * dx + dy * dy + x * ddx + y * ddy
-        if abs(slope) > 1e-9:
-            u[i] = min(1.0, max(0.0, t - (x * dx + y * dy) / slope))
-    return worst, where
-
-
-@njit(cache=True)
-def _fit(p: Points, corner: NDArray[np.bool_], closed: bool, tolerance: float, window: int, out: Points) -> int:
-    """Fill `out` (m, 8) with curves x0 y0 … x3 y3 along the whole chain; returns their number."""
-    n, limit = len(p), tolerance * tolerance
-    u, c = np.zeros(n), np.empty((4, 2))
-    stack = np.empty((n + 1, 2), np.int64)
-    depth, count, end = 0, 0, n - 1
-    for i in range(n - 2, -1, -1):
-        if i == 0 or corner[i]:
-            stack[depth] = (i, end)
-            depth += 1
-            end = i
-    seam = closed and not corner[0]
-    while depth > 0:
-        depth -= 1
-        a, b = stack[depth]
-        w = max(1, min(window, (b - a) // 2))
-        before, after = max(0, a - w), min(n - 1, b + w)
-        if a == 0 and seam:
-            before = n - 1 - w
-        if b == n - 1 and seam:
-            after = w
-        t0 = _tangent(p, a, a + w) if (a == 0 and not seam) or corner[a] else _tangent(p, before, a + w)
-        t1 = _tangent(p, b, b - w) if (b == n - 1 and not seam) or corner[b] else _tangent(p, after, b - w)
-        length = 0.0
-        u[a] = 0.0
-        for i in range(a + 1, b + 1):
-            length += math.hypot(p[i, 0] - p[i - 1, 0], p[i, 1] - p[i - 1, 1])
-            u[i] = length
-        for i in range(a, b + 1):
-            u[i] /= length
-        worst, where = np.inf, (a + b) // 2
-        for _ in range(6):
-            _solve(p, a, b, u, t0, t1, c)
-            worst, where = _improve(p, a, b, u, c)
-            if worst <= limit or worst > 64 * limit:
-                break
-        if worst <= limit or b - a < 3:
-            out[count] = c.ravel()
-            count += 1
+        if 0 < i < n - 1:
+            x, y = z[i + 1, 0] - z[i - 1, 0], z[i + 1, 1] - z[i - 1, 1]
+        elif looped:
+            x, y = z[1, 0] - z[n - 2, 0], z[1, 1] - z[n - 2, 1]
+        elif n < 3:
+            x, y = z[n - 1, 0] - z[0, 0], z[n - 1, 1] - z[0, 1]
+        elif i == 0:
+            x, y = 4 * z[1, 0] - 3 * z[0, 0] - z[2, 0], 4 * z[1, 1] - 3 * z[0, 1] - z[2, 1]
         else:
-            where = min(b - 1, max(a + 1, where))
-            stack[depth] = (where, b)
-            stack[depth + 1] = (a, where)
-            depth += 2
+            x, y = 3 * z[i, 0] - 4 * z[i - 1, 0] + z[i - 2, 0], 3 * z[i, 1] - 4 * z[i - 1, 1] + z[i - 2, 1]
+        length = math.hypot(x, y)
+        if length > 0:
+            t[i, 0], t[i, 1] = x / length, y / length
+        else:
+            t[i, 0], t[i, 1] = 1.0, 0.0
+    return t
+
+
+@njit(cache=True)
+def _cut(z: Points, t: Points, limit: NDArray[np.float64], out: Points) -> int:
+    """Fill `out` (m, 8) with the cheapest curves along z with unit tangents t; returns their number."""
+    n = len(z)
+    stride = STRIDE if n > 6 * STRIDE else max(1, n // 8)
+    stops = (n - 2) // stride + 1  # candidates 0, stride, … and the last sample
+    cand = np.empty(stops + 1, np.int64)
+    for k in range(stops):
+        cand[k] = k * stride
+    cand[stops] = n - 1
+    if stops > 1 and cand[stops] - cand[stops - 1] < (stride + 1) // 2:
+        cand[stops - 1] = cand[stops]
+        stops -= 1
+    cost = np.full(stops + 1, np.inf)
+    via = np.zeros(stops + 1, np.int64)
+    cost[0] = 0.0
+    c, u, at = np.empty((4, 2)), np.empty(SEEN), np.empty(SEEN, np.int64)
+    for i in range(stops):
+        if cost[i] == np.inf:
+            continue
+        # the farthest candidate in reach, by doubling and halving
+        low, step, high = i + 1, 1, stops + 1
+        tightest = limit[cand[i] : cand[i + 1] + 1].min()
+        first = _fit(z, t, cand[i], cand[i + 1], tightest, c, u, at)
+        if first == np.inf:
+            first = 0.0  # one step is always possible
+        if cost[i] + PRICE + first < cost[i + 1]:
+            cost[i + 1], via[i + 1] = cost[i] + PRICE + first, i
+        while low < stops:
+            j = min(stops, low + step, high - 1)
+            if j <= low:
+                break
+            found = _fit(z, t, cand[i], cand[j], limit[cand[i] : cand[j] + 1].min(), c, u, at)
+            if found < np.inf:
+                if cost[i] + PRICE + found < cost[j]:
+                    cost[j], via[j] = cost[i] + PRICE + found, i
+                low = j
+                step = step * 2 if high > stops else max(1, step // 2)
+            else:
+                high = j
+                step = max(1, (high - low) // 2)
+        for share in SHORTER:
+            j = i + int((low - i) * share)
+            if j <= i + 1 or j == low:
+                continue
+            found = _fit(z, t, cand[i], cand[j], limit[cand[i] : cand[j] + 1].min(), c, u, at)
+            if cost[i] + PRICE + found < cost[j]:
+                cost[j], via[j] = cost[i] + PRICE + found, i
+    count, k = 0, stops
+    while k > 0:
+        k = via[k]
+        count += 1
+    k = stops
+    for m in range(count - 1, -1, -1):
+        _fit(z, t, cand[via[k]], cand[k], 1e9, c, u, at)
+        out[m] = c.ravel()
+        k = via[k]
     return count
 
 
+#: Shares of the tolerance: what fairing may take, and what the fit of the fair curve may.
+FAIR, FIT = 0.6, 0.4
+#: How far a corner may lie from the sample at which it was found, pixels.
+TIP = 2.5
+#: A face's width within which its boundary is followed more closely, and the share of the width that it may then stray.
+THIN, SHARE = 6.0, 0.3
+
+
 @njit(cache=True)
-def _rotated(p: Points, first: int) -> Points:
-    """A closed chain begun at another of its points."""
-    n = len(p) - 1
-    out = np.empty_like(p)
-    for i in range(n + 1):
-        out[i] = p[(i + first) % n]
+def _width(x: Points, i: int, rank: int, ranks: NDArray[np.int32]) -> float:
+    """How wide the face on the right of the chain is at sample i, up to THIN pixels."""
+    a, b = max(0, i - 2), min(len(x) - 1, i + 2)
+    dx, dy = x[b, 0] - x[a, 0], x[b, 1] - x[a, 1]
+    length = math.hypot(dx, dy)
+    if length == 0:
+        return THIN
+    nx, ny = -dy / length, dx / length
+    wide = 1.0
+    while wide < THIN:
+        u, v = int(math.floor(x[i, 0] + wide * nx)), int(math.floor(x[i, 1] + wide * ny))
+        if not (0 <= v < ranks.shape[0] and 0 <= u < ranks.shape[1] and ranks[v, u] == rank):
+            break
+        wide += 1.0
+    return wide
+
+
+@njit(cache=True)
+def _wrapped(x: Points, by: int) -> Points:
+    """A closed chain with `by` of its samples repeated at both ends."""
+    n = len(x) - 1
+    out = np.empty((n + 1 + 2 * by, 2))
+    for i in range(len(out)):
+        out[i] = x[(i - by) % n]
     return out
 
 
 @njit(cache=True)
-def _fit_all(points: Points, starts: NDArray[np.int64], tolerance: float, window: int, sharp: float) -> tuple[Points, NDArray[np.int64]]:
-    out = np.empty((len(points), 8))
-    ends = np.zeros(len(starts), np.int64)
-    total = 0
-    for k in range(len(starts) - 1):
-        p = points[starts[k] : starts[k + 1]]
-        closed = len(p) > 3 and p[0, 0] == p[-1, 0] and p[0, 1] == p[-1, 1]
-        w = max(1, min(window, len(p) // 4))
-        corner = find_corners(p, closed, w, sharp)
-        if closed and corner.any() and not corner[0]:
-            p = _rotated(p, int(np.argmax(corner)))
-            corner = find_corners(p, closed, w, sharp)
-        total += _fit(p, corner, closed, tolerance, w, out[total:])
-        ends[k + 1] = total
-    return out[:total], ends
+def _meeting(p: Points, t: Points, q: Points, s: Points, near: Points) -> tuple[float, float]:
+    """Where the line through p's last sample along its tangent meets the one through q's first: the corner's tip."""
+    i, j = len(p) - 1, 0
+    middle_x, middle_y = (p[i, 0] + q[j, 0]) / 2, (p[i, 1] + q[j, 1]) / 2
+    det = t[i, 0] * s[j, 1] - t[i, 1] * s[j, 0]
+    if abs(det) < 0.2:
+        return middle_x, middle_y
+    dx, dy = q[j, 0] - p[i, 0], q[j, 1] - p[i, 1]
+    k = (dx * s[j, 1] - dy * s[j, 0]) / det
+    x, y = p[i, 0] + k * t[i, 0], p[i, 1] + k * t[i, 1]
+    if math.hypot(x - near[0], y - near[1]) > TIP:
+        return middle_x, middle_y
+    return x, y
 
 
-#: Points to each side over which tangents and turns are measured, and the turn (radians) that makes a corner.
-WINDOW, SHARP = 8, math.radians(48)
+@njit(cache=True)
+def _chain(p: Points, closed: bool, fixed: bool, rank: int, ranks: NDArray[np.int32], tolerance: float, out: Points) -> int:
+    """Fill `out` with the curves along the chain p; `fixed` holds its open ends where they are. Returns their number."""
+    x = resampled(p, STEP)
+    n = len(x)
+    window = max(1, min(WINDOW, n // 5))
+    corner = find_corners(x, closed, window, SHARP, SUDDEN)
+    looped = closed and not corner.any()
+    if closed and not looped:
+        first = int(np.argmax(corner[: n - 1]))
+        y = np.empty_like(x)
+        turned = np.zeros(n, np.bool_)
+        for i in range(n):
+            y[i] = x[(i + first) % (n - 1)]
+            turned[i] = corner[(i + first) % (n - 1)]
+        x, corner = y, turned
+    limit = np.full(n, tolerance)
+    if ranks.size > 0:
+        for i in range(n):
+            limit[i] = min(tolerance, SHARE * _width(x, i, rank, ranks))
+    if looped:
+        by = min(n - 1, int(WAVELENGTH))
+        z = fair(_wrapped(x, by), FAIR * _wrapped(np.stack((limit, limit), 1), by)[:, 0], WAVELENGTH)[by : by + n].copy()
+        z[n - 1] = z[0]
+        return _cut(z, _tangents(z, True), FIT * limit, out)
+    corner[0] = corner[n - 1] = True
+    z, t = np.empty_like(x), np.empty_like(x)
+    stops = np.flatnonzero(corner)
+    # Each piece is faired by itself; a corner has a place in two pieces, so its samples are kept apart.
+    heads, tails, ahead, behind = np.empty((len(stops), 2)), np.empty((len(stops), 2)), np.empty((len(stops), 2)), np.empty((len(stops), 2))
+    for k in range(len(stops) - 1):
+        a, b = stops[k], stops[k + 1]
+        piece = fair(x[a : b + 1], FAIR * limit[a : b + 1], WAVELENGTH)
+        slope = _tangents(piece, False)
+        z[a + 1 : b] = piece[1:-1]
+        t[a + 1 : b] = slope[1:-1]
+        heads[k], ahead[k] = piece[0], slope[0]
+        tails[k + 1], behind[k + 1] = piece[-1], slope[-1]
+    tips = np.empty((len(stops), 2))
+    for k in range(len(stops)):
+        i = stops[k]
+        if 0 < k < len(stops) - 1 or closed:
+            before = k if k > 0 else len(stops) - 1
+            after = k if k < len(stops) - 1 else 0
+            u, v = _meeting(tails[before : before + 1], behind[before : before + 1], heads[after : after + 1], ahead[after : after + 1], x[i])
+            tips[k, 0], tips[k, 1] = u, v
+        elif fixed:
+            tips[k] = x[i]
+        else:
+            tips[k] = heads[k] if k == 0 else tails[k]
+    count = 0
+    for k in range(len(stops) - 1):
+        a, b = stops[k], stops[k + 1]
+        z[a], z[b] = tips[k], tips[k + 1]
+        t[a], t[b] = ahead[k], behind[k + 1]
+        count += _cut(z[a : b + 1], t[a : b + 1], FIT * limit[a : b + 1], out[count:])
+    return count
 
 
-def fit(chains: Chains, tolerance: float) -> list[Points]:
-    """Each chain as an (m, 8) array of curves x0 y0 x1 y1 x2 y2 x3 y3 that stay within about `tolerance` of its points."""
+@njit(cache=True, parallel=True)
+def _fit_all(
+    points: Points,
+    starts: NDArray[np.int64],
+    closed: NDArray[np.bool_],
+    fixed: bool,
+    rank: NDArray[np.int32],
+    ranks: NDArray[np.int32],
+    tolerance: float,
+) -> tuple[Points, NDArray[np.int64]]:
+    out = np.empty((len(points) + 2 * len(starts), 8))
+    counts = np.zeros(len(starts) - 1, np.int64)
+    for k in prange(len(starts) - 1):
+        room = out[starts[k] + 2 * k : starts[k + 1] + 2 * k + 2]
+        counts[k] = _chain(points[starts[k] : starts[k + 1]], closed[k], fixed, rank[k], ranks, tolerance, room)
+    return out, counts
+
+
+def fit(
+    chains: Chains,
+    tolerance: float,
+    closed: NDArray[np.bool_],
+    fixed: bool = True,
+    rank: NDArray[np.int32] | None = None,
+    ranks: NDArray[np.int32] | None = None,
+) -> list[Points]:
+    """Each chain as an (m, 8) array of curves x0 y0 x1 y1 x2 y2 x3 y3 that stay within about `tolerance` of its points.
+
+    A `closed` chain repeats its first point. Open ends stay where they are if `fixed`. With `rank` of the face on
+    each chain's right and `ranks` (H, W) at each pixel, thin faces are followed more closely.
+    """
     if not len(chains):
         return []
-    curves, ends = _fit_all(chains.points, chains.starts, tolerance, WINDOW, SHARP)
-    return [curves[ends[i] : ends[i + 1]] for i in range(len(chains))]
+    if rank is None or ranks is None:
+        rank, ranks = np.zeros(len(chains), np.int32), np.zeros((0, 0), np.int32)
+    curves, counts = _fit_all(chains.points, chains.starts, closed, fixed, rank, ranks, tolerance)
+    at = chains.starts[:-1] + 2 * np.arange(len(chains))
+    return [curves[a : a + n] for a, n in zip(at, counts, strict=True)]

@@ -96,7 +96,7 @@ def audit(svg: bytes, palette: Palette, stroke: Stroke) -> Audit:
                 (used if fill in palette.colors else off).add(fill)
             if line not in ("none", stroke.color) and line not in palette.colors:
                 off.add(line)
-            curves += node.get("d", "").count("C")
+            curves += node.get("d", "").lower().count("c")
         elif name not in ("svg", "g", "metadata"):
             off.add(f"<{name}>")
         for child in node:

@@ -66,15 +66,15 @@ def vectorize(
 ) -> Drawing:
     """Label image → SVG and, where `preview` is wanted, its render. An SVG that fails the audit is a bug and raises."""
     progress.step("vectorize", "fills", 0.75)
-    faces = tracer(image, palette)
+    traced = tracer(image, palette, settings.tolerance)
     progress.step("vectorize", "lines", 0.85)
     drawn: list[str] = []
     if settings.mode in ("boundaries", "both"):
-        drawn += lines.boundaries(image, settings.tolerance)
+        drawn += traced.boundaries
     if settings.mode in ("centerlines", "both"):
-        drawn += lines.centerlines(image, settings.tolerance, only_apart=settings.mode == "both")
+        drawn += lines.centerlines(image, settings.tolerance, traced.cracks if settings.mode == "both" else None)
     progress.step("vectorize", "svg", 0.88)
-    svg = write(faces, drawn, palette, settings.stroke, canvas_box(image, settings.canvas), settings.background, metadata)
+    svg = write(traced.faces, drawn, palette, settings.stroke, canvas_box(image, settings.canvas), settings.background, metadata)
     found = audit(svg, palette, settings.stroke)
     if found.off_palette or found.doubled:
         raise RuntimeError(f"the SVG failed its audit: {found}")

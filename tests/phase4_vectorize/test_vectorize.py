@@ -1,5 +1,4 @@
 import io
-import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -9,39 +8,36 @@ from PIL import Image
 
 from pipeline.palette import parse
 from pipeline.phase4_vectorize import lines
+from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.svg import SVG, Stroke, audit, write
-from pipeline.phase4_vectorize.tracer import Face, trace_with_vtracer
+from pipeline.phase4_vectorize.tracer import Face
 from pipeline.phase4_vectorize.vectorize import VectorSettings, canvas_box, vectorize
+from pipeline.phase4_vectorize.vtracer_fills import trace_with_vtracer
 from pipeline.progress import Progress
+from pipeline.run import TRACERS
 from pipeline.values import Frame, LabelImage
+from tests.phase4_vectorize.label_images import SIDE, car
+from tests.svg_geometry import shape
 
 PALETTE = parse("FFFFFF,000000,FF0000,0000FF")
-N = 512
+N = SIDE
 STROKE = Stroke(2.0, "#000000")
 
 
 def label_image(background=4):
-    """A red car body with a white window that touches its outline, two black wheels, and a hole through which nothing is seen."""
-    y, x = np.mgrid[:N, :N]
-    labels = np.full((N, N), background, np.uint8)
-    inside = np.zeros((N, N), bool)
-    inside[200:360, 60:460] = True
-    for cx in (140, 380):
-        inside |= (x - cx) ** 2 + (y - 360) ** 2 < 45**2
-    labels[inside] = 2
-    labels[220:280, 160:300] = 0
-    labels[(x - 140) ** 2 + (y - 360) ** 2 < 40**2] = 1
-    labels[(x - 380) ** 2 + (y - 360) ** 2 < 40**2] = 1
-    hole = (x - 260) ** 2 + (y - 330) ** 2 < 15**2
-    labels[hole], inside[hole] = background, False
-    ink = np.zeros((128, 128), bool)
-    ink[76, 50:110] = True  # a panel line through the door
-    ink[50, 16:100] = True  # along the roof, where the outline is stroked already
-    return LabelImage(labels, 4, inside, ink, Frame.fit(640, 400, N), 4, 0.0)
+    """The shared car, with a second line of ink along the roof, where the outline is stroked already."""
+    image = car(background)
+    image.ink[50, 16:100] = True
+    return image
 
 
-def draw(image=None, preview=False, **settings):
-    return vectorize(image or label_image(), PALETTE, trace_with_vtracer, VectorSettings(**settings), {"seed": 42}, preview, Progress())
+def points(paths):
+    """(n, 2) the ends of every curve and line."""
+    return np.vstack([shape(d).curves[:, [0, 1, 6, 7]].reshape(-1, 2) for d in paths])
+
+
+def draw(image=None, preview=False, tracer="planar", **settings):
+    return vectorize(image or label_image(), PALETTE, TRACERS[tracer], VectorSettings(**settings), {"seed": 42}, preview, Progress())
 
 
 def rendered(svg, background):
@@ -49,9 +45,10 @@ def rendered(svg, background):
     return np.array(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def test_the_svg_shows_the_label_image_without_gaps():
+@pytest.mark.parametrize("tracer", sorted(TRACERS))
+def test_the_svg_shows_the_label_image_without_gaps(tracer):
     image = label_image()
-    svg = draw(image, mode="none").svg
+    svg = draw(image, mode="none", tracer=tracer).svg
     magenta, green = rendered(svg, "#FF00FF"), rendered(svg, "#00FF00")
     through = np.abs(magenta - green).sum(-1) > 60
     nothing = image.labels == 4
@@ -83,31 +80,27 @@ def test_boundaries_are_stroked_once_and_never_on_the_frame():
     image = label_image()
     image.labels[:, :80] = 2
     image.inside[:, :80] = True
-    paths = lines.boundaries(image, 1.5)
+    paths = trace_planar(image, PALETTE, 2.0).boundaries
     assert len(paths) == len(set(paths))
-    xs = [float(v) for d in paths for v in re.findall(r"-?[\d.]+", d)]
-    assert min(xs) >= 0
+    x0, y0, x1, y1 = image.frame.content
     for d in paths:
-        p = np.array(re.findall(r"-?[\d.]+", d), float).reshape(-1, 2)
-        assert not (p[:, 0] < 0.5).all()
-        assert not (p[:, 1] < 0.5).all()
+        p = points([d])
+        for axis, frame in ((0, x0), (1, y0), (0, x1), (1, y1)):
+            assert not (np.abs(p[:, axis] - frame) < 0.5).all()
 
 
 def test_the_outline_is_a_boundary_even_where_its_colour_is_the_backgrounds():
-    image = label_image(background=2)  # a red car in front of red
-    assert lines.boundaries(image, 1.5)
-    hull = " ".join(lines.boundaries(image, 1.5))
-    y = np.array(re.findall(r"-?[\d.]+", hull), float).reshape(-1, 2)[:, 1]
-    assert np.isclose(y, 200, atol=2).any()
+    hull = points(trace_planar(label_image(background=2), PALETTE, 2.0).boundaries)  # a red car in front of red
+    assert np.isclose(hull[:, 1], 200, atol=2).any()
 
 
 def test_centerlines_only_where_no_boundary_runs():
     image = label_image()
-    apart, every = lines.centerlines(image, 1.5, True), lines.centerlines(image, 1.5, False)
+    cracks = trace_planar(image, PALETTE, 2.0).cracks
+    apart, every = lines.centerlines(image, 1.5, cracks), lines.centerlines(image, 1.5, None)
     assert len(apart) == 1
     assert len(every) == 2
-    y = np.array(re.findall(r"-?[\d.]+", apart[0]), float).reshape(-1, 2)[:, 1]
-    assert np.allclose(y, 76.5 * 4, atol=2)
+    assert np.allclose(points(apart)[:, 1], 76.5 * 4, atol=2)
 
 
 @pytest.mark.parametrize("mode", ["boundaries", "centerlines", "both", "none"])
@@ -165,8 +158,8 @@ def test_vtracers_translation_is_applied():
     labels = np.full((64, 64), 4, np.uint8)
     labels[40:50, 20:30] = 2
     image = LabelImage(labels, 4, labels < 4, np.zeros((64, 64), bool), Frame.fit(1, 1, 64), 1, 0.0)
-    (face,) = trace_with_vtracer(image, PALETTE)
-    points = np.array(re.findall(r"-?[\d.]+", face.path), float).reshape(-1, 2)
+    (face,) = trace_with_vtracer(image, PALETTE, 2.0).faces
+    p = points([face.path])
     assert face.color == 2
-    assert (points.min(0) == [20, 40]).all()
-    assert (points.max(0) == [30, 50]).all()
+    assert (p.min(0) == [20, 40]).all()
+    assert (p.max(0) == [30, 50]).all()
