@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import truth
+from bench.chromium import chromium_gaps
 from bench.figures import Truth, crops, figures, medians, write_docs
 from bench.rows import HEADINGS, Extra, Picture, line, measure
 from bench.speed import PHOTOS, inputs
@@ -159,6 +160,7 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="draw the label images again")
     parser.add_argument("--quick", action="store_true", help="ours and VTracer only")
     parser.add_argument("--faults", action="store_true", help="name places of our gaps, strays and largest shifts, x y")
+    parser.add_argument("--chromium", action="store_true", help="count our gaps in Chromium too")
     parser.add_argument("--truth", action="store_true", help="the true outlines only")
     parser.add_argument("--imagetracer", type=int, default=0, metavar="N", help="imagetracerjs too, on the first N pictures")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks")
@@ -178,6 +180,9 @@ def main() -> int:
         print(f"\n{name} ({time.perf_counter() - began:.0f} s)\n{HEADINGS}")
         for tracer, row in pictures[-1].rows.items():
             print(line(tracer, row), flush=True)
+            if options.chromium and tracer == "ours":
+                nothing = load(path)[1].labels == load(path)[1].nothing
+                print(f"  gap pixels in Chromium: {chromium_gaps((SVGS / f'{name}.ours.svg').read_bytes(), nothing)}")
             if options.faults and tracer == "ours":
                 print("".join(f"  {kind} at {at.tolist()}\n" for kind, at in row.faults.items()), end="")
         if pictures[-1].extra:
