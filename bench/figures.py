@@ -99,7 +99,9 @@ def figures(pictures: Sequence[Picture], truth: Truth | None) -> list[Figure]:
         laid = [e.strokes for e in extra]
         out.append(Figure("cracks of a boundary without a stroke", sum(s.uncovered for s in laid), 0, f"of {sum(s.cracks for s in laid)}"))
         out.append(Figure("px stroked twice", sum(s.doubled for s in laid), 0, f"of {sum(s.length for s in laid):.0f}"))
+        out.append(Figure("px stroked twice, inner lines included", sum(e.doubled for e in extra), 0))
         out.append(Figure("px stroked along no boundary", sum(s.invented for s in laid), 0))
+        out.append(Figure("px stroked along the frame", sum(s.framed for s in laid), 0))
         out.append(Figure("pictures with other bytes on repeat or with one thread", sum(not e.same for e in extra), 0))
         budget = [e.changed for e in extra]
         out.append(

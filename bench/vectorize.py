@@ -104,8 +104,12 @@ def compare(name: str, path: Path, tracers: list[str], full: bool) -> Picture:
     alone = in_process("ours", path, one, threads=1)
     same &= one.read_bytes() == (SVGS / f"{name}.ours.svg").read_bytes()
     back = in_process("back half", path, SVGS / f"{name}.back_half.svg")
-    laid = strokes(lines, boundary_key(image))
-    return Picture(name, rows, Extra(back["seconds"], back["peak_mb"], laid, same, alone["seconds"], changed(illustration, image, palette)))
+    key = boundary_key(image)
+    laid = strokes(lines, key)
+    everything = svg_geometry.in_layer(svg_geometry.read_svg((SVGS / f"{name}.ours.svg").read_bytes()), lines=True)
+    twice = strokes(everything, key).doubled
+    told = changed(illustration, image, palette)
+    return Picture(name, rows, Extra(back["seconds"], back["peak_mb"], laid, twice, same, alone["seconds"], told))
 
 
 def changed(illustration: Illustration, image: LabelImage, palette: Palette) -> float:

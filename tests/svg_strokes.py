@@ -19,13 +19,15 @@ PARALLEL = 0.94
 
 @dataclass(frozen=True, slots=True)
 class Strokes:
-    """`cracks` of the label image, those `uncovered`; px of `length` stroked, `doubled` and `invented` (along no boundary)."""
+    """`cracks` of the label image, those `uncovered`; px of `length` stroked, `doubled`, `invented` (along no boundary) and
+    `framed` (along the picture's frame)."""
 
     cracks: int
     uncovered: int
     length: float
     doubled: float
     invented: float
+    framed: float
 
 
 def boundary_key(image: LabelImage) -> NDArray[np.uint8]:
@@ -44,12 +46,13 @@ def strokes(shapes: Sequence[Shape], key: NDArray[np.uint8]) -> Strokes:
     """Measures the shapes of a line layer of boundaries only against the key.
 
     A crack is covered where a stroke passes within `REACH` of its middle; a stroke is invented where no crack's middle is
-    within `REACH`. For doubles see `doubled`.
+    within `REACH`; it is framed where it runs in parallel to a side of the picture within half a pixel of it. For doubles see
+    `doubled`.
     """
     cracks = crack_points(key)
     points, ways, which = sampled(shapes, STEP)
     if not len(points) or not len(cracks):
-        return Strokes(len(cracks), len(cracks), 0.0, 0.0, 0.0)
+        return Strokes(len(cracks), len(cracks), 0.0, 0.0, 0.0, 0.0)
     steps = _steps(points, which)
     far, _ = cKDTree(points).query(cracks, distance_upper_bound=REACH)
     alone, _ = cKDTree(cracks).query(points, distance_upper_bound=REACH)
@@ -59,7 +62,14 @@ def strokes(shapes: Sequence[Shape], key: NDArray[np.uint8]) -> Strokes:
         float(steps.sum()),
         doubled(points, ways, which, key),
         float(steps[np.isinf(alone)].sum()),
+        float(steps[_framed(points, ways, key.shape[1], key.shape[0])].sum()),
     )
+
+
+def _framed(points: Floats, ways: Floats, width: int, height: int) -> NDArray[np.bool_]:
+    near = (points < 0.5) | (points > np.array([width, height]) - 0.5)
+    upright, level = np.abs(ways[:, 1]) > PARALLEL, np.abs(ways[:, 0]) > PARALLEL
+    return (near[:, 0] & upright) | (near[:, 1] & level)
 
 
 def doubled(points: Floats, ways: Floats, which: NDArray[np.int64], key: NDArray[np.uint8]) -> float:

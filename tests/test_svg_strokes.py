@@ -73,3 +73,13 @@ def test_two_boundaries_side_by_side_are_two_strokes():
 
 def test_a_stroke_along_no_boundary_is_found():
     assert measured(square(), OUTLINE, "M0 0H64").invented == pytest.approx(64)
+
+
+def test_a_stroke_on_the_frame_is_found_though_a_boundary_is_near():
+    key = np.zeros((SIDE, SIDE), np.uint8)
+    key[2:] = 1
+    found = measured(key, "M0 2H64", "M0 0H64")
+    assert (found.invented, found.framed) == (0, pytest.approx(64))
+    assert measured(key, "M0 2H64").framed == 0
+    assert measured(key.T, "M2 0V64").framed == 0  # it ends on the frame, which is no fault
+    assert measured(key.T, "M0 0V64").framed == pytest.approx(64)
