@@ -33,9 +33,9 @@ BLACK, WHITE, RED, BLUE, YELLOW, CYAN, GREY, ORANGE, BROWN, TEAL, GOLD = 0, 1, 2
 DUST = 64
 #: The shortest step along a ray, metres: a quarter of a pixel at 4096.
 FINE = 0.0003
-#: Halvings of a pixel, the turn (degrees) of a true corner, and how far (px) it has to be from the next and from nodes;
-#: how far from any other outline; how near (px) the label image's own boundary has to come to it.
-HALVINGS, SHARP, ISOLATED, CLEAR, KEPT = 8, 40.0, 20.0, 10.0, 1.0
+#: Halvings of a pixel; the turn (degrees) of a true corner, how much of it is at a point; how far (px) it has to be from the
+#: next and from nodes, how far from any other outline, how near the label image's own boundary has to come to it.
+HALVINGS, SHARP, SUDDEN, ISOLATED, CLEAR, KEPT = 8, 40.0, 0.7, 20.0, 10.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,11 +246,12 @@ def distances(points: Floats, lines: list[Floats]) -> Floats:
 
 
 def true_corners(o: Outline) -> Floats:
-    """(k, 2) the outline's corners: it turns by more than `SHARP` both between chords of 3 px and between chords of 6.5 px.
+    """(k, 2) the outline's corners: it turns by more than `SHARP` between chords of 3 px, and does so at a point: at least `SUDDEN`
+    of the turn between chords of 6.5 px is there between chords of 2 px.
 
-    Only those with no node, no other turn of that kind and nothing unsure within `ISOLATED`, no other outline within `CLEAR`, and
-    that the label image has at all (its boundary comes within `KEPT`: the tip of a wedge thinner than a pixel is not in it). A
-    corner lies where the chords beside it meet.
+    Only those with no node, no other turn by more than half of `SHARP` and nothing unsure within `ISOLATED`, no other outline
+    within `CLEAR`, and that the label image has at all (its boundary comes within `KEPT`: the tip of a wedge thinner than a
+    pixel is not in it). A corner lies where the chords beside it meet.
     """
     found, blunt = [], [o.nodes, o.unsure]
     for line, loop in zip(o.lines, o.loops, strict=True):
@@ -267,13 +268,18 @@ def true_corners(o: Outline) -> Floats:
         before, after = where(s - 1) - where(s - 4), where(s + 4) - where(s + 1)
         turn = _turn(before, after)
         wide = _turn(where(s - 1.5) - where(s - 8), where(s + 8) - where(s + 1.5))
-        sharp = (turn > SHARP) & (wide > SHARP)
+        close = _turn(where(s - 0.5) - where(s - 2.5), where(s + 2.5) - where(s + 0.5))
+        sharp = turn > SHARP / 2
         first = int(np.argmin(sharp)) if loop else 0  # a loop may begin on a corner
-        s, sharp, turn, before, after = (np.roll(v, -first, 0) for v in (s, sharp, turn, before, after))
+        s, sharp, turn, wide, close, before, after = (np.roll(v, -first, 0) for v in (s, sharp, turn, wide, close, before, after))
         for run in np.split(np.arange(len(s)), np.flatnonzero(np.diff(sharp.astype(np.int8))) + 1):
             if len(run) and sharp[run[0]]:
                 k = run[np.argmax(turn[run])]
-                found.append(_meet(where(s[[k]] - 1)[0], before[k], where(s[[k]] + 1)[0], after[k]))
+                # the 3 px chords see one corner over 8 px; a longer run holds two, or a bow
+                if 0.25 * len(run) < 9 and turn[k] > SHARP and wide[k] > SHARP and close[run].max() > SUDDEN * wide[k]:
+                    found.append(_meet(where(s[[k]] - 1)[0], before[k], where(s[[k]] + 1)[0], after[k]))
+                else:
+                    blunt.append(where(s[[k]]))
     corners = np.array(found).reshape(-1, 2)
     away = np.concatenate([*blunt, corners])
     alone = [len(away) < 2 or np.sort(np.hypot(*(away - c).T))[1] > ISOLATED for c in corners]

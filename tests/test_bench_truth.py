@@ -52,6 +52,21 @@ def test_the_corners_of_a_square_are_found_where_they_are():
     assert max(min(np.hypot(x - u, y - v) for u, v in found) for x, y in known) < 0.3
 
 
+def rounded_square(points):
+    u, v = np.abs(points - 100.2).T
+    return (np.hypot(np.maximum(u - 44, 0), np.maximum(v - 44, 0)) < 6).astype(np.uint8)
+
+
+def narrow_bar(points):
+    u, v = np.abs(points - 100.2).T
+    return ((u < 70) & (v < 4)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", [rounded_square, narrow_bar])
+def test_bows_and_corners_beside_each_other_do_not_count(shape):
+    assert len(truth.true_corners(truth.outline(rasterised(shape), shape))) == 0
+
+
 def test_nodes_end_the_lines_and_corners_beside_them_do_not_count():
     def halves(points):
         return np.where(tilted_square(points) == 0, 0, np.where(points[:, 0] < 100, 1, 2)).astype(np.uint8)
