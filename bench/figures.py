@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.rows import HEADINGS, Picture, Row, line
+from bench.rows import HEADINGS, Extra, Picture, Row, line
 from bench.truth import scene
 from tests.svg_raster import render
 
@@ -61,72 +61,80 @@ def _ratio(pictures: Sequence[Picture], mine: Callable[[Row], float], other: str
 
 def figures(pictures: Sequence[Picture], truth: Truth | None) -> list[Figure]:
     """Every figure that the pictures' tracers allow; ratios and fidelity are medians over the pictures, faults are sums."""
-    ours = [p.rows["ours"] for p in pictures]
-    seen = [r.fidelity for r in ours]
-    full = [p for p in pictures if p.extra]
-    out = []
+    full = [(p, p.extra) for p in pictures if p.extra]
+    out = _speed(pictures, full) + _size(pictures, bool(full)) + _fidelity([p.rows["ours"] for p in pictures])
+    return out + (_lines([e for _, e in full]) if full else []) + (_truth(truth) if truth else [])
+
+
+def _speed(pictures: Sequence[Picture], full: Sequence[tuple[Picture, Extra]]) -> list[Figure]:
+    traced = _ratio(pictures, lambda r: r.seconds, "vtracer", lambda r: r.seconds)
+    if not full:
+        return [Figure("trace, fit and SVG's time / VTracer's", traced, 0.1)]
+    slow = median(e.back_seconds / p.rows["vtracer"].seconds for p, e in full)
+    clear = median(e.back_seconds / p.rows["vtracer clear"].seconds for p, e in full)
+    alone = median(e.one_thread_seconds / p.rows["vtracer"].seconds for p, e in full)
+    return [
+        Figure("trace, fit and SVG's time / VTracer's", traced, 0.1, f"{alone:.3g} with one thread"),
+        Figure("back half's time / VTracer's", slow, 1.0, f"{clear:.3g} of VTracer's with nothing transparent"),
+        Figure("peak memory above the raster, MB, worst", max(max(e.back_mb, p.rows["ours"].peak_mb) for p, e in full), 1000),
+    ]
+
+
+def _size(pictures: Sequence[Picture], full: bool) -> list[Figure]:
+    out = [Figure("segments of the fills / VTracer's", _ratio(pictures, lambda r: r.segments, "vtracer", lambda r: r.segments), 1 / 5)]
     if full:
-        extra = [p.extra for p in full if p.extra]
-        slow = median(e.back_seconds / p.rows["vtracer"].seconds for p, e in zip(full, extra, strict=True))
-        clear = median(e.back_seconds / p.rows["vtracer clear"].seconds for p, e in zip(full, extra, strict=True))
-        out.append(Figure("back half's time / VTracer's", slow, 1.0, f"{clear:.3g} of VTracer's with nothing transparent"))
-        out.append(
-            Figure(
-                "peak memory above the raster, MB, worst", max(max(e.back_mb, r.peak_mb) for e, r in zip(extra, ours, strict=True)), 1000
-            )
-        )
-    out.append(Figure("trace, fit and SVG's time / VTracer's", _ratio(pictures, lambda r: r.seconds, "vtracer", lambda r: r.seconds), 0.1))
-    out.append(Figure("segments of the fills / VTracer's", _ratio(pictures, lambda r: r.segments, "vtracer", lambda r: r.segments), 1 / 5))
-    if full:
-        out.append(Figure("segments of the fills / Potrace's", _ratio(full, lambda r: r.segments, "potrace", lambda r: r.segments), 1 / 3))
+        fewer = _ratio(pictures, lambda r: r.segments, "potrace", lambda r: r.segments)
+        out.append(Figure("segments of the fills / Potrace's", fewer, 1 / 3))
     plain = _ratio(pictures, lambda r: r.size, "vtracer", lambda r: r.size)
     strokes = _ratio(pictures, lambda r: r.size, "vtracer", lambda r: r.with_strokes)
-    out.append(
-        Figure("bytes with lines / VTracer's with its paths once more as strokes", strokes, 1 / 4, f"{plain:.3g} of its fills alone")
-    )
-    bends = _ratio(pictures, lambda r: r.inflections_lines, "vtracer", lambda r: r.inflections)
-    out.append(Figure("inflections per 1,000 px, boundaries / VTracer's", bends, 1 / 3))
-    bends = _ratio(pictures, lambda r: r.inflections, "vtracer", lambda r: r.inflections)
-    out.append(Figure("inflections per 1,000 px, fills / VTracer's", bends, 1 / 3))
-    out.append(Figure("pixels off, %", 100 * median(f.off for f in seen), 0.5, f"worst {100 * max(f.off for f in seen):.3g}"))
-    out.append(Figure("99th percentile of the shift, px", median(f.p99 for f in seen), 1.5, f"worst {max(f.p99 for f in seen):.3g}"))
-    out.append(Figure("largest shift, px", median(f.largest for f in seen), 3.0, f"worst {max(f.largest for f in seen):.3g}"))
-    out.append(Figure("pixels whose colour strayed more than 3 px", sum(f.strayed for f in seen), None))
-    out.append(Figure("gap pixels", sum(f.gaps for f in seen), 0))
-    out.append(Figure("off-palette colours", sum(r.off_palette for r in ours), 0))
-    out.append(Figure("duplicate geometries", sum(r.duplicates for r in ours), 0))
-    if full:
-        laid = [e.strokes for e in extra]
-        out.append(Figure("cracks of a boundary without a stroke", sum(s.uncovered for s in laid), 0, f"of {sum(s.cracks for s in laid)}"))
-        out.append(Figure("px stroked twice", sum(s.doubled for s in laid), 0, f"of {sum(s.length for s in laid):.0f}"))
-        out.append(Figure("px stroked twice, inner lines included", sum(e.doubled for e in extra), 0))
-        out.append(Figure("px stroked along no boundary", sum(s.invented for s in laid), 0))
-        out.append(Figure("px stroked along the frame", sum(s.framed for s in laid), 0))
-        out.append(Figure("pictures with other bytes on repeat or with one thread", sum(not e.same for e in extra), 0))
-        budget = [e.changed for e in extra]
-        out.append(
-            Figure("vehicle's pixels of another colour than in the drawing, worst", max(budget), 0.03, f"median {median(budget):.3g}")
-        )
-    if truth:
-        out.append(
-            Figure(
-                "distance from the true outline / the label image's",
-                truth.ours[0] / truth.pixels[0],
-                0.75,
-                f"{truth.ours[0]:.3f} of {truth.pixels[0]:.3f} px; rms {truth.ours[1]:.3f} of {truth.pixels[1]:.3f}; "
-                f"VTracer {truth.vtracer[0]:.3f}, rms {truth.vtracer[1]:.3f}",
-            )
-        )
-        late = int((truth.corners > 2).sum())
-        out.append(
-            Figure(
-                "largest distance of a true corner from a fitted one, px",
-                float(truth.corners.max()),
-                2.0,
-                f"{late} of {len(truth.corners)} beyond",
-            )
-        )
-    return out
+    lines = _ratio(pictures, lambda r: r.inflections_lines, "vtracer", lambda r: r.inflections)
+    fills = _ratio(pictures, lambda r: r.inflections, "vtracer", lambda r: r.inflections)
+    return [
+        *out,
+        Figure("bytes with lines / VTracer's with its paths once more as strokes", strokes, 1 / 4, f"{plain:.3g} of its fills alone"),
+        Figure("inflections per 1,000 px, boundaries / VTracer's", lines, 1 / 3),
+        Figure("inflections per 1,000 px, fills / VTracer's", fills, 1 / 3),
+    ]
+
+
+def _fidelity(ours: Sequence[Row]) -> list[Figure]:
+    seen = [r.fidelity for r in ours]
+    return [
+        Figure("pixels off, %", 100 * median(f.off for f in seen), 0.5, f"worst {100 * max(f.off for f in seen):.3g}"),
+        Figure("99th percentile of the shift, px", median(f.p99 for f in seen), 1.5, f"worst {max(f.p99 for f in seen):.3g}"),
+        Figure("largest shift, px", median(f.largest for f in seen), 3.0, f"worst {max(f.largest for f in seen):.3g}"),
+        Figure("pixels whose colour strayed more than 3 px", sum(f.strayed for f in seen), None),
+        Figure("gap pixels", sum(f.gaps for f in seen), 0),
+        Figure("off-palette colours", sum(r.off_palette for r in ours), 0),
+        Figure("duplicate geometries", sum(r.duplicates for r in ours), 0),
+    ]
+
+
+def _lines(extra: Sequence[Extra]) -> list[Figure]:
+    laid, budget = [e.strokes for e in extra], [e.changed for e in extra]
+    return [
+        Figure("cracks of a boundary without a stroke", sum(s.uncovered for s in laid), 0, f"of {sum(s.cracks for s in laid)}"),
+        Figure("px stroked twice", sum(s.doubled for s in laid), 0, f"of {sum(s.length for s in laid):.0f}"),
+        Figure("px stroked twice, inner lines included", sum(e.doubled for e in extra), 0),
+        Figure("px stroked along no boundary", sum(s.invented for s in laid), 0),
+        Figure("px stroked along the frame", sum(s.framed for s in laid), 0),
+        Figure("pictures with other bytes on repeat or with one thread", sum(not e.same for e in extra), 0),
+        Figure("vehicle's pixels of another colour than in the drawing, worst", max(budget), 0.03, f"median {median(budget):.3g}"),
+    ]
+
+
+def _truth(t: Truth) -> list[Figure]:
+    ours, pixels, theirs = (f"{mean:.3f} px, rms {rms:.3f}" for mean, rms in (t.ours, t.pixels, t.vtracer))
+    late = f"{int((t.corners > 2).sum())} of {len(t.corners)} beyond"
+    return [
+        Figure(
+            "distance from the true outline / the label image's",
+            t.ours[0] / t.pixels[0],
+            0.75,
+            f"ours {ours}; label image {pixels}; VTracer {theirs}",
+        ),
+        Figure("largest distance of a true corner from a fitted one, px", float(t.corners.max()), 2.0, late),
+    ]
 
 
 def medians(pictures: Sequence[Picture]) -> dict[str, Row]:
@@ -154,7 +162,7 @@ def write_docs(pictures: Sequence[Picture], found: Sequence[Figure], sheet: Imag
     sheet.quantize(128, dither=Image.Dither.NONE).save(DOCS / "vectorize.png", optimize=True)
     text = ["# Tracers side by side", "", f"Written by `python -m bench.vectorize --docs`. {versions}", ""]
     text += ["Every tracer gets the same label images in one run; `bench/tracers.py` has their settings, `tests/svg_geometry.py`,"]
-    text += ["`tests/svg_raster.py` and `tests/svg_strokes.py` define the measures.", ""]
+    text += ["`tests/svg_raster.py` and `tests/svg_strokes.py` define the measures, `bench/truth.py` the true outlines.", ""]
     text += [
         "Columns: best time of at least three (s), memory at the peak above what was held before (MB), segments of the fills (cubics and"
     ]
