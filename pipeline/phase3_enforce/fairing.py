@@ -16,8 +16,11 @@ Points = NDArray[np.float64]
 
 #: Stiffness of the beam: waves along an outline shorter than about 2π · STIFF^(1/4) pixels go.
 STIFF = 1000.0
-#: Bend per sample (second difference, pixels) above which the beam turns soft: about one over the radius of the smallest fair circle.
-HINGE = 0.06
+#: Bend per sample (second difference, pixels; one over the radius of a circle) above which the beam turns soft.
+HINGE = 0.04
+#: The bend that counts is the mean over this many samples on either side, so that a small circle turns soft evenly and stays round,
+#: or this share of the bend at the sample itself, so that a corner becomes a hinge.
+AROUND, PEAK = 6, 0.6
 #: Furthest that a sample moves, pixels.
 REACH = 0.85
 ROUNDS = 5
@@ -71,13 +74,20 @@ def _fair(points: Points, closed: bool, stiff: float, hinge: float, reach: float
     for i in range(len(held)):
         held[i] = points[(i - over) % n]
     soft = np.ones(len(held))
+    bend, total = np.zeros(len(held)), np.zeros(len(held) + 1)
     fair = held
     for _ in range(rounds):
         fair = _bend(held, soft, stiff)
         for k in range(1, len(held) - 1):
             bx = fair[k - 1, 0] - 2 * fair[k, 0] + fair[k + 1, 0]
             by = fair[k - 1, 1] - 2 * fair[k, 1] + fair[k + 1, 1]
-            soft[k] = (1 / (1 + (bx * bx + by * by) / (hinge * hinge))) ** 2
+            bend[k] = np.hypot(bx, by)
+        for k in range(len(held)):
+            total[k + 1] = total[k] + bend[k]
+        for k in range(1, len(held) - 1):
+            low, high = max(0, k - AROUND), min(len(held), k + AROUND + 1)
+            mean = (total[high] - total[low]) / (high - low)
+            soft[k] = 1 / (1 + (max(PEAK * bend[k], mean) / hinge) ** 2) ** 2
     out = fair[over : over + n].copy()
     for i in range(n):
         dx, dy = out[i, 0] - points[i, 0], out[i, 1] - points[i, 1]
