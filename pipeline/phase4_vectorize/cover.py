@@ -18,6 +18,8 @@ Ranks = NDArray[np.int32]
 DEPTHS, CLEAR = (40.0, 20.0, 10.0, 5.0, 2.5, 1.2, 0.6), 3.0
 #: Around the run's own ends nothing beside a link is asked for, pixels.
 NEAR = 5.0
+#: Bad places that the search for the farthest good one passes over before it gives up.
+MISSES = 4
 
 
 @njit(cache=True)
@@ -49,15 +51,21 @@ def _free(ux: float, uy: float, vx: float, vy: float, start: bool, end: bool, si
 
 
 @njit(cache=True)
-def _depth(p: Points, k: int, rank: int, ranks: Ranks) -> tuple[float, float, float]:
-    """The unit normal of crack k of the run p towards the later side (left), and how far that side goes along it."""
+def _normal(p: Points, k: int) -> tuple[float, float]:
+    """The unit normal of the run p at crack k, towards the later side (left)."""
     n = len(p) - 1
     a, b = max(0, k - 4), min(n, k + 5)
     x, y = p[b, 0] - p[a, 0], p[b, 1] - p[a, 1]
     if x * (p[k + 1, 0] - p[k, 0]) + y * (p[k + 1, 1] - p[k, 1]) <= 0:
         x, y = p[k + 1, 0] - p[k, 0], p[k + 1, 1] - p[k, 1]
     length = math.hypot(x, y)
-    nx, ny = y / length, -x / length
+    return y / length, -x / length
+
+
+@njit(cache=True)
+def _depth(p: Points, k: int, rank: int, ranks: Ranks) -> tuple[float, float, float]:
+    """The normal at crack k, and how far the later side goes along it."""
+    nx, ny = _normal(p, k)
     mx, my = (p[k, 0] + p[k + 1, 0]) / 2, (p[k, 1] + p[k + 1, 1]) / 2
     deep = 0.0
     while deep < DEPTHS[0] + CLEAR and _above(mx + (deep + 0.5) * nx, my + (deep + 0.5) * ny, rank, ranks):
@@ -103,99 +111,145 @@ def _surrounds(p: Points, closed: bool, q: Points, m: int, rank: int, spots: Poi
 
 
 @njit(cache=True)
-def _swallows(p: Points, a: int, b: int, every: int, ux: float, uy: float, vx: float, vy: float) -> bool:
-    """Whether the link u v, meant to replace the cracks a to b of the run p, would cut the run's own face off there."""
-    for k in range(a, b + 1, every):
-        dx, dy = p[k + 1, 0] - p[k, 0], p[k + 1, 1] - p[k, 1]
-        x, y = (p[k, 0] + p[k + 1, 0]) / 2 - dy / 2, (p[k, 1] + p[k + 1, 1]) / 2 + dx / 2  # the face's pixel, on the right
-        inside = False
-        ax, ay = ux, uy
-        for i in range(a, b + 4):
-            if i <= b + 1:
-                bx, by = p[i, 0], p[i, 1]
-            elif i == b + 2:
-                bx, by = vx, vy
-            else:
-                bx, by = ux, uy
-            if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
-                inside = not inside
-            ax, ay = bx, by
-        if inside:
-            return True
-    return False
+def _swallows(p: Points, a: int, b: int, ux: float, uy: float, vx: float, vy: float) -> bool:
+    """Whether the link u v, meant to replace the cracks a to b of the run p, goes round the wrong side of the run's face.
+
+    Neither the link nor the run crosses the face, so one of its pixels beside the run tells for all of them.
+    """
+    dx, dy = p[a + 1, 0] - p[a, 0], p[a + 1, 1] - p[a, 1]
+    x, y = (p[a, 0] + p[a + 1, 0]) / 2 - dy / 2, (p[a, 1] + p[a + 1, 1]) / 2 + dx / 2  # the face's pixel, on the right
+    inside = False
+    ax, ay = ux, uy
+    for i in range(a, b + 4):
+        if i <= b + 1:
+            bx, by = p[i, 0], p[i, 1]
+        elif i == b + 2:
+            bx, by = vx, vy
+        else:
+            bx, by = ux, uy
+        if (ay > y) != (by > y) and x < ax + (y - ay) * (bx - ax) / (by - ay):
+            inside = not inside
+        ax, ay = bx, by
+    return inside
 
 
 @njit(cache=True)
-def _links(p: Points, closed: bool, rank: int, ranks: Ranks, reach: int, out: Points) -> int:
-    """Greedy: from each turn the farthest place in reach. Without any, the run's own cracks are followed."""
+def _turn_at(
+    p: Points, here: int, k: int, ux: float, uy: float, fixed: bool, room: float, rank: int, ranks: Ranks
+) -> tuple[float, float, float]:
+    """Where a link from u, which stands for the run from crack `here` on, may turn beside crack k: x, y, room (-1: nowhere)."""
+    nx, ny, deep = _depth(p, k, rank, ranks)
+    for level in range(len(DEPTHS)):
+        x, y, there = _turning(p, k, nx, ny, deep, level)
+        if there >= 0 and _free(ux, uy, x, y, fixed, False, min(room, there), rank, ranks) and not _swallows(p, here, k, ux, uy, x, y):
+            return x, y, there
+    return 0.0, 0.0, -1.0
+
+
+@njit(cache=True)
+def _farthest(
+    p: Points, i: int, every: int, last: int, ux: float, uy: float, fixed: bool, room: float, rank: int, ranks: Ranks
+) -> tuple[int, float, float, float]:
+    """The farthest place after i, up to `last`, at which a link from u may turn (i itself: none), and x, y, room there."""
+    here = max(0, i * every)
+    best, bx, by, there = i, 0.0, 0.0, 0.0
+    step, misses, missed = 1, 0, last + 1
+    while i + step <= last and misses < MISSES:  # ever longer steps, over a few bad places
+        x, y, r = _turn_at(p, here, (i + step) * every, ux, uy, fixed, room, rank, ranks)
+        if r >= 0:
+            best, bx, by, there = i + step, x, y, r
+            misses, missed = 0, last + 1
+        else:
+            misses += 1
+            missed = min(missed, i + step)
+        step += 1 + step // 2
+    while missed - best > 1:  # halving between the last success and the first miss
+        j = (best + missed) // 2
+        x, y, r = _turn_at(p, here, j * every, ux, uy, fixed, room, rank, ranks)
+        if r >= 0:
+            best, bx, by, there = j, x, y, r
+        else:
+            missed = j
+    return best, bx, by, there
+
+
+@njit(cache=True)
+def _thinned(x: float, y: float, out: Points, first: int, m: int, slack: float) -> int:
+    """Drop corners of out[first:m], reached from (x, y), that lie within `slack` of the way without them; returns the new m."""
+    kept, a = first, first - 1
+    while a < m - 1:
+        ax, ay = (x, y) if a < first else (out[a, 0], out[a, 1])
+        b = m - 1
+        while b > a + 1:
+            dx, dy = out[b, 0] - ax, out[b, 1] - ay
+            length = max(1e-9, math.hypot(dx, dy))
+            worst = 0.0
+            for k in range(a + 1, b):
+                worst = max(worst, abs((out[k, 0] - ax) * dy - (out[k, 1] - ay) * dx) / length)
+            if worst <= slack:
+                break
+            b = a + 1 + (b - a - 1) // 2
+        a = b
+        out[kept] = out[b]
+        if kept < b and a < m - 1:
+            for k in range(b + 1, m):
+                out[k - b + kept] = out[k]
+            m -= b - kept
+            a = kept
+        kept += 1
+    return kept
+
+
+@njit(cache=True)
+def _links(p: Points, closed: bool, rank: int, ranks: Ranks, reach: int, slack: float, out: Points) -> int:
+    """Greedy: from each turn the farthest place in reach. Without any, the run's own cracks are followed, `slack` beyond them."""
     n = len(p) - 1
-    every = 1 if n < 32 else (2 if n < 128 else 5)
+    every = 1 if n < 32 else (2 if n < 128 else 4)
     count = (n + every - 1) // every
-    ux, uy, fixed, room = p[0, 0], p[0, 1], True, CLEAR
-    m, i = 0, -1
     if p[0, 0] == p[n, 0] and p[0, 1] == p[n, 1]:  # once around, not across
         reach = min(reach, count // 3 + 1)
+    ux, uy, fixed, room, i, m = p[0, 0], p[0, 1], True, CLEAR, -1, 0
     if closed:
-        i, fixed = 0, False
+        i, m = 0, 1
         nx, ny, deep = _depth(p, 0, rank, ranks)
         room = -1.0
         for level in range(len(DEPTHS)):
             ux, uy, room = _turning(p, 0, nx, ny, deep, level)
             if room >= 0:
                 break
-        if room < 0:
-            ux, uy, room, fixed = p[0, 0], p[0, 1], 0.0, True
+        fixed = room < 0
+        if fixed:
+            ux, uy, room = p[0, 0], p[0, 1], 0.0
         out[0, 0], out[0, 1] = ux, uy
-        m = 1
-    end_x, end_y, end_fixed, end_room = (out[0, 0], out[0, 1], fixed, room) if closed else (p[n, 0], p[n, 1], True, CLEAR)
+    begun, from_x, from_y = -1, ux, uy  # where out began to follow the run
+    end_x, end_y, end_fixed, end_room = (ux, uy, fixed, room) if closed else (p[n, 0], p[n, 1], True, CLEAR)
     while i < count:
         here = max(0, i * every)
         if (
             count - i <= reach
             and _free(ux, uy, end_x, end_y, fixed, end_fixed, min(room, end_room), rank, ranks)
-            and not _swallows(p, here, n - 1, every, ux, uy, end_x, end_y)
+            and not _swallows(p, here, n - 1, ux, uy, end_x, end_y)
         ):
             break
-        best, bx, by, broom = i, 0.0, 0.0, 0.0
-        step = 1
-        low, high = i, count
-        while True:
-            j = min(low + step, high - 1, i + reach)
-            if j <= low:
-                break
-            k = j * every
-            nx, ny, deep = _depth(p, k, rank, ranks)
-            good = False
-            for level in range(len(DEPTHS)):
-                x, y, there = _turning(p, k, nx, ny, deep, level)
-                if there >= 0 and _free(ux, uy, x, y, fixed, False, min(room, there), rank, ranks):
-                    good = not _swallows(p, here, k, every, ux, uy, x, y)
-                    if good:
-                        best, bx, by, broom = j, x, y, there
-                        break
-            if good:
-                low = j
-                step = step * 2 if high == count else max(1, (high - low) // 2)
-            elif high == count and step == 1 and j < i + 4 and j < count - 1:  # a bad place: look a little farther
-                low, step = j, 1
-            else:
-                high = j
-                step = max(1, (high - low) // 2)
-                low = max(low, best)
+        best, bx, by, there = _farthest(p, i, every, min(count - 1, i + reach), ux, uy, fixed, room, rank, ranks)
         if best > i:
-            i, ux, uy, room, fixed = best, bx, by, broom, False
+            if begun >= 0:
+                m, begun = _thinned(from_x, from_y, out, begun, m, slack), -1
+            i, ux, uy, room, fixed = best, bx, by, there, False
             out[m, 0], out[m, 1] = ux, uy
             m += 1
             continue
-        # nowhere to turn: along the run itself to its next place
-        first = 0 if i < 0 else i * every + 1
-        last = min(n, (i + 1) * every + 1)
-        if not fixed:  # back along the way that led to this turn
+        # nowhere to turn: back to the run, and along it to its next place
+        if begun < 0:
+            begun, from_x, from_y = m, ux, uy
+        if not fixed:
             out[m, 0], out[m, 1] = (p[here, 0] + p[here + 1, 0]) / 2, (p[here, 1] + p[here + 1, 1]) / 2
             m += 1
+        first, last = 0 if i < 0 else i * every + 1, min(n, (i + 1) * every + 1)
         for k in range(first, last + 1):
             if 0 < k < n or (k == n and closed):
-                out[m, 0], out[m, 1] = p[k, 0], p[k, 1]
+                nx, ny = _normal(p, min(k, n - 1))
+                out[m, 0], out[m, 1] = p[k, 0] + slack * nx, p[k, 1] + slack * ny
                 m += 1
         i += 1
         ux, uy, room, fixed = p[last, 0], p[last, 1], 0.0, True
@@ -203,17 +257,17 @@ def _links(p: Points, closed: bool, rank: int, ranks: Ranks, reach: int, out: Po
             if closed and not end_fixed:
                 out[m, 0], out[m, 1] = (p[0, 0] + p[1, 0]) / 2, (p[0, 1] + p[1, 1]) / 2
                 m += 1
-            return m
-    return m
+            break
+    return m if begun < 0 else _thinned(from_x, from_y, out, begun, m, slack)
 
 
 @njit(cache=True)
-def cover(p: Points, closed: bool, rank: int, ranks: Ranks, spots: Points, spot_ranks: Ranks, out: Points) -> int:
+def cover(p: Points, closed: bool, rank: int, ranks: Ranks, spots: Points, spot_ranks: Ranks, slack: float, out: Points) -> int:
     """Fill `out` with the corners of the links that replace the run p (n, 2), the later faces on its left; returns their number.
 
     The ends of an open run are not among them. `ranks` (H, W) is the order of painting at each pixel, -1 where nothing is
     painted; `spots` (F, 2) a point of every face and `spot_ranks` its rank. A closed run around nothing but later
-    faces vanishes: 0. `out` needs room for 3 len(p) + 8.
+    faces vanishes: 0. Where a later face is too thin to turn in, the run itself is followed within `slack` pixels. `out` needs room for 3 len(p) + 8.
     """
     if closed:
         area = 0.0
@@ -222,7 +276,7 @@ def cover(p: Points, closed: bool, rank: int, ranks: Ranks, spots: Points, spot_
         if area < 0 and not _surrounds(p, True, out, 0, rank, spots, spot_ranks):
             return 0
     for reach in (1 << 30, 1):
-        m = _links(p, closed, rank, ranks, reach, out)
+        m = _links(p, closed, rank, ranks, reach, slack, out)
         if not _surrounds(p, closed, out, m, rank, spots, spot_ranks):
             return m
     for i in range(1, len(p) - 1):

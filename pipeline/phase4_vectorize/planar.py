@@ -24,6 +24,8 @@ from pipeline.values import LabelImage
 Points = NDArray[np.float64]
 Ranks = NDArray[np.int32]
 
+#: How far hidden runs may pass beyond boundaries beside faces that are too thin to hide them, pixels.
+SLACK = 0.7
 #: The key of what lies beyond the picture's frame: never drawn, and its boundary never stroked.
 OUTSIDE = 255
 
@@ -59,14 +61,14 @@ def paint_order(plan: PlanarMap, nothing: int) -> Ranks:
 
 @njit(cache=True, parallel=True)
 def _cover_all(
-    points: Points, starts: NDArray[np.int64], loops: NDArray[np.bool_], rank: Ranks, ranks: Ranks, spots: Points, spot_ranks: Ranks
+    points: Points, starts: NDArray[np.int64], loops: NDArray[np.bool_], rank: Ranks, ranks: Ranks, spots: Points, spot_ranks: Ranks, slack: float
 ) -> tuple[Points, NDArray[np.int64]]:
     out = np.empty((3 * len(points) + 8 * len(starts), 2))
     counts = np.zeros(len(starts) - 1, np.int64)
     for k in prange(len(starts) - 1):
         p = points[starts[k] : starts[k + 1]]
         room = out[3 * starts[k] + 8 * k : 3 * starts[k + 1] + 8 * k + 8]
-        counts[k] = cover(p, loops[k], rank[k], ranks, spots, spot_ranks, room)
+        counts[k] = cover(p, loops[k], rank[k], ranks, spots, spot_ranks, slack, room)
     return out, counts
 
 
@@ -148,7 +150,7 @@ def _pieces(runs: Runs, plan: PlanarMap, rank: Ranks, ranks: Ranks, tolerance: f
         out[run] = _straight(runs.points[runs.starts[run] : runs.starts[run + 1]].astype(np.float64))
     if len(hidden):
         chains = _chosen(runs, hidden)
-        corners, counts = _cover_all(chains.points, chains.starts, runs.closed[hidden], rank[runs.face[hidden]], ranks, plan.spot + 0.5, rank)
+        corners, counts = _cover_all(chains.points, chains.starts, runs.closed[hidden], rank[runs.face[hidden]], ranks, plan.spot + 0.5, rank, SLACK if tolerance > 0 else 0.0)
         for i, run in enumerate(hidden.tolist()):
             at = 3 * chains.starts[i] + 8 * i
             out[run] = corners[at : at + counts[i]]
