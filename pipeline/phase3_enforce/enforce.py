@@ -19,12 +19,12 @@ from pipeline.values import Box, Illustration, LabelImage, Mask, Rgb
 class EnforceSettings:
     """`detail`: smallest region kept, fraction of the square's area; `budget`: most of the vehicle's pixels that may change colour."""
 
-    detail: float = 0.0001
+    detail: float = 0.00003
     budget: float = 0.03
 
 
-#: Pixels of the drawing around the vehicle that are enlarged with it: the reach of the blur.
-_MARGIN = 8
+#: Pixels of the drawing around the vehicle that are enlarged with it: outlines that cross the matte run on as far as they bend together.
+_MARGIN = 16
 
 
 def _extended(rgb: Rgb, inside: Mask) -> Rgb:
