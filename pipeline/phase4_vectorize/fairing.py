@@ -17,9 +17,9 @@ Points = NDArray[np.float64]
 #: Distance between samples, pixels. Windows below count samples.
 STEP = 2.0
 #: Cutoff wavelength of the smoother, samples: what is shorter counts as wobble while it stays within the tolerance.
-WAVELENGTH = 80.0
+WAVELENGTH = 160.0
 #: Samples over which the mean deviation is taken, and the fraction of the tolerance that it may reach.
-STRETCH, LEAN = 20, 0.2
+STRETCH, LEAN = 60, 0.05
 #: Samples to each side over which a corner's turn is seen, the least turn (radians), and the least share of the
 #: turn seen over twice that length: a tight round turns on, a corner does not.
 WINDOW, SHARP, SUDDEN = 6, math.radians(38), 0.62

@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 #: Parts of a pixel that are written: a tenth, twenty times finer than the tolerance.
 GRAIN = 10
+#: How far, in tenths of a pixel, a handle may be moved so that a curve bends to one side only.
+NUDGE = 4
 #: A curve whose handles lie within this of its chord is written as a line, tenths of a pixel.
 FLAT = 2.5
 
@@ -39,9 +42,44 @@ class Stretch:
     data: str
 
 
+@njit(cache=True)
+def _cross(q: NDArray[np.int64], a: int, b: int, c: int) -> int:
+    """Which way the control polygon q (4, 2) turns at b: the sign tells."""
+    return (q[b, 0] - q[a, 0]) * (q[c, 1] - q[b, 1]) - (q[b, 1] - q[a, 1]) * (q[c, 0] - q[b, 0])
+
+
+@njit(cache=True)
+def _rounded(curves: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(m, 8) curves → (m, 4, 2) control points in tenths. A curve that would bend to the other side for next to nothing, by
+    rounding or by a hair, has one handle moved until it does not."""
+    out = np.empty((len(curves), 4, 2), np.int64)
+    for k in range(len(curves)):
+        q = out[k]
+        for i in range(8):
+            q[i // 2, i % 2] = int(np.rint(curves[k, i] * GRAIN))
+        first, last = _cross(q, 0, 1, 2), _cross(q, 1, 2, 3)
+        if (first < 0) == (last < 0) or first == 0 or last == 0:
+            continue
+        best, handle, bx, by = NUDGE * NUDGE + 1, 0, 0, 0
+        for h in (1, 2):
+            x, y = q[h, 0], q[h, 1]
+            for dx in range(-NUDGE, NUDGE + 1):
+                for dy in range(-NUDGE, NUDGE + 1):
+                    if dx * dx + dy * dy >= best:
+                        continue
+                    q[h, 0], q[h, 1] = x + dx, y + dy
+                    first, last = _cross(q, 0, 1, 2), _cross(q, 1, 2, 3)
+                    if (first >= 0 and last >= 0) or (first <= 0 and last <= 0):
+                        best, handle, bx, by = dx * dx + dy * dy, h, x + dx, y + dy
+            q[h, 0], q[h, 1] = x, y
+        if handle:
+            q[handle, 0], q[handle, 1] = bx, by
+    return out
+
+
 def stretch(curves: NDArray[np.float64]) -> Stretch:
     """(m, 8) curves x0 y0 x1 y1 x2 y2 x3 y3, each beginning where the one before ends → their path data."""
-    q = np.rint(curves * GRAIN).astype(np.int64).reshape(-1, 4, 2)
+    q = _rounded(curves)
     step = q[:, 1:] - q[:, :1]
     chord = step[:, 2].astype(np.float64)
     length = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)[:, None]

@@ -29,7 +29,7 @@ class VectorSettings:
     stroke: Stroke = BLACK
     canvas: Canvas = "square"
     background: str | None = None
-    tolerance: float = 1.5
+    tolerance: float = 2.5
 
 
 def canvas_box(image: LabelImage, canvas: Canvas) -> Box:
