@@ -14,10 +14,16 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]
 Ranks = NDArray[np.int32]
 
-#: How far beneath the later face a link may turn, pixels, the deepest first, and how much room it wants beside it.
-DEPTHS, CLEAR = (40.0, 20.0, 10.0, 5.0, 2.5, 1.2, 0.6), 3.0
-#: Around the run's own ends nothing beside a link is asked for, pixels.
-NEAR = 5.0
+#: How far beneath the later face a link may turn, pixels, the deepest first.
+DEPTHS = (40.0, 20.0, 10.0, 5.0, 2.5, 1.2, 0.6)
+#: The room a link wants beside it, pixels: as much as a fitted boundary may stray and a pixel more, else what there is.
+CLEARS = (3.5, 1.5, 0.6)
+#: How fast that room grows with the distance from an end that has less, pixels a pixel.
+SLOPE = 0.5
+#: Places that a link has to reach before one with less room is not looked for.
+STRIDES = 5
+#: Longest links, in places along the run, that are tried one after the other until nothing foreign is surrounded.
+REACHES = (1 << 30, 64, 16, 4, 1)
 #: Bad places that the search for the farthest good one passes over before it gives up.
 MISSES = 4
 
@@ -30,8 +36,8 @@ def _above(x: float, y: float, rank: int, ranks: Ranks) -> bool:
 
 
 @njit(cache=True)
-def _free(ux: float, uy: float, vx: float, vy: float, start: bool, end: bool, side: float, rank: int, ranks: Ranks) -> bool:
-    """Whether the link u v stays beneath later faces, with `side` pixels to spare but near an end that is fixed (`start`, `end`)."""
+def _free(ux: float, uy: float, vx: float, vy: float, u_room: float, v_room: float, clear: float, rank: int, ranks: Ranks) -> bool:
+    """Whether the link u v stays beneath later faces, with `clear` pixels to spare but near ends that have less room."""
     dx, dy = vx - ux, vy - uy
     length = math.hypot(dx, dy)
     if length < 1e-9:
@@ -44,7 +50,8 @@ def _free(ux: float, uy: float, vx: float, vy: float, start: bool, end: bool, si
         x, y = ux + s * dx, uy + s * dy
         if not _above(x, y, rank, ranks):
             return False
-        if side > 0 and k % 2 == 0 and not (start and s < NEAR) and not (end and length - s < NEAR):
+        side = min(clear, u_room + SLOPE * s, v_room + SLOPE * (length - s))
+        if k % 2 == 0 and side > 0.3:
             if not _above(x - side * dy, y + side * dx, rank, ranks) or not _above(x + side * dy, y - side * dx, rank, ranks):
                 return False
     return True
@@ -68,17 +75,17 @@ def _depth(p: Points, k: int, rank: int, ranks: Ranks) -> tuple[float, float, fl
     nx, ny = _normal(p, k)
     mx, my = (p[k, 0] + p[k + 1, 0]) / 2, (p[k, 1] + p[k + 1, 1]) / 2
     deep = 0.0
-    while deep < DEPTHS[0] + CLEAR and _above(mx + (deep + 0.5) * nx, my + (deep + 0.5) * ny, rank, ranks):
+    while deep < DEPTHS[0] + CLEARS[0] and _above(mx + (deep + 0.5) * nx, my + (deep + 0.5) * ny, rank, ranks):
         deep += 0.5
     return nx, ny, deep
 
 
 @njit(cache=True)
-def _turning(p: Points, k: int, nx: float, ny: float, deep: float, level: int) -> tuple[float, float, float]:
+def _turning(p: Points, k: int, nx: float, ny: float, deep: float, level: int, clear: float) -> tuple[float, float, float]:
     """A place at which a link may turn beside crack k: x, y and the room it has there, or a room below zero for none."""
     mx, my = (p[k, 0] + p[k + 1, 0]) / 2, (p[k, 1] + p[k + 1, 1]) / 2
     d = DEPTHS[level]
-    room = min(d, CLEAR)
+    room = min(d, clear)
     if deep < d + room:
         return mx, my, -1.0
     return mx + d * nx, my + d * ny, room
@@ -135,27 +142,27 @@ def _swallows(p: Points, a: int, b: int, ux: float, uy: float, vx: float, vy: fl
 
 @njit(cache=True)
 def _turn_at(
-    p: Points, here: int, k: int, ux: float, uy: float, fixed: bool, room: float, rank: int, ranks: Ranks
+    p: Points, here: int, k: int, ux: float, uy: float, room: float, clear: float, rank: int, ranks: Ranks
 ) -> tuple[float, float, float]:
     """Where a link from u, which stands for the run from crack `here` on, may turn beside crack k: x, y, room (-1: nowhere)."""
     nx, ny, deep = _depth(p, k, rank, ranks)
     for level in range(len(DEPTHS)):
-        x, y, there = _turning(p, k, nx, ny, deep, level)
-        if there >= 0 and _free(ux, uy, x, y, fixed, False, min(room, there), rank, ranks) and not _swallows(p, here, k, ux, uy, x, y):
+        x, y, there = _turning(p, k, nx, ny, deep, level, clear)
+        if there >= 0 and _free(ux, uy, x, y, room, there, clear, rank, ranks) and not _swallows(p, here, k, ux, uy, x, y):
             return x, y, there
     return 0.0, 0.0, -1.0
 
 
 @njit(cache=True)
 def _farthest(
-    p: Points, i: int, every: int, last: int, ux: float, uy: float, fixed: bool, room: float, rank: int, ranks: Ranks
+    p: Points, i: int, every: int, last: int, ux: float, uy: float, room: float, clear: float, rank: int, ranks: Ranks
 ) -> tuple[int, float, float, float]:
     """The farthest place after i, up to `last`, at which a link from u may turn (i itself: none), and x, y, room there."""
     here = max(0, i * every)
     best, bx, by, there = i, 0.0, 0.0, 0.0
     step, misses, missed = 1, 0, last + 1
     while i + step <= last and misses < MISSES:  # ever longer steps, over a few bad places
-        x, y, r = _turn_at(p, here, (i + step) * every, ux, uy, fixed, room, rank, ranks)
+        x, y, r = _turn_at(p, here, (i + step) * every, ux, uy, room, clear, rank, ranks)
         if r >= 0:
             best, bx, by, there = i + step, x, y, r
             misses, missed = 0, last + 1
@@ -165,7 +172,7 @@ def _farthest(
         step += 1 + step // 2
     while missed - best > 1:  # halving between the last success and the first miss
         j = (best + missed) // 2
-        x, y, r = _turn_at(p, here, j * every, ux, uy, fixed, room, rank, ranks)
+        x, y, r = _turn_at(p, here, j * every, ux, uy, room, clear, rank, ranks)
         if r >= 0:
             best, bx, by, there = j, x, y, r
         else:
@@ -208,13 +215,13 @@ def _links(p: Points, closed: bool, rank: int, ranks: Ranks, reach: int, slack: 
     count = (n + every - 1) // every
     if p[0, 0] == p[n, 0] and p[0, 1] == p[n, 1]:  # once around, not across
         reach = min(reach, count // 3 + 1)
-    ux, uy, fixed, room, i, m = p[0, 0], p[0, 1], True, CLEAR, -1, 0
+    ux, uy, fixed, room, i, m = p[0, 0], p[0, 1], True, 0.0, -1, 0
     if closed:
         i, m = 0, 1
         nx, ny, deep = _depth(p, 0, rank, ranks)
         room = -1.0
         for level in range(len(DEPTHS)):
-            ux, uy, room = _turning(p, 0, nx, ny, deep, level)
+            ux, uy, room = _turning(p, 0, nx, ny, deep, level, CLEARS[0] if level < 4 else CLEARS[-1])
             if room >= 0:
                 break
         fixed = room < 0
@@ -222,16 +229,25 @@ def _links(p: Points, closed: bool, rank: int, ranks: Ranks, reach: int, slack: 
             ux, uy, room = p[0, 0], p[0, 1], 0.0
         out[0, 0], out[0, 1] = ux, uy
     begun, from_x, from_y = -1, ux, uy  # where out began to follow the run
-    end_x, end_y, end_fixed, end_room = (ux, uy, fixed, room) if closed else (p[n, 0], p[n, 1], True, CLEAR)
+    end_x, end_y, end_fixed, end_room = (ux, uy, fixed, room) if closed else (p[n, 0], p[n, 1], True, 0.0)
     while i < count:
         here = max(0, i * every)
-        if (
-            count - i <= reach
-            and _free(ux, uy, end_x, end_y, fixed, end_fixed, min(room, end_room), rank, ranks)
-            and not _swallows(p, here, n - 1, ux, uy, end_x, end_y)
-        ):
+        done, best, bx, by, there = False, i, 0.0, 0.0, 0.0
+        for clear in CLEARS:
+            done = (
+                count - i <= reach
+                and _free(ux, uy, end_x, end_y, room, end_room, clear, rank, ranks)
+                and not _swallows(p, here, n - 1, ux, uy, end_x, end_y)
+            )
+            if done:
+                break
+            j, x, y, r = _farthest(p, i, every, min(count - 1, i + reach), ux, uy, room, clear, rank, ranks)
+            if j > best:
+                best, bx, by, there = j, x, y, r
+            if best > i + STRIDES:
+                break
+        if done:
             break
-        best, bx, by, there = _farthest(p, i, every, min(count - 1, i + reach), ux, uy, fixed, room, rank, ranks)
         if best > i:
             if begun >= 0:
                 m, begun = _thinned(from_x, from_y, out, begun, m, slack), -1
@@ -275,7 +291,7 @@ def cover(p: Points, closed: bool, rank: int, ranks: Ranks, spots: Points, spot_
             area += p[i, 0] * p[i + 1, 1] - p[i + 1, 0] * p[i, 1]
         if area < 0 and not _surrounds(p, True, out, 0, rank, spots, spot_ranks):
             return 0
-    for reach in (1 << 30, 1):
+    for reach in REACHES:
         m = _links(p, closed, rank, ranks, reach, slack, out)
         if not _surrounds(p, closed, out, m, rank, spots, spot_ranks):
             return m
