@@ -16,8 +16,9 @@ Ranks = NDArray[np.int32]
 
 #: How far beneath the later face a link may turn, pixels, the deepest first.
 DEPTHS = (40.0, 20.0, 10.0, 5.0, 2.5, 1.2, 0.6)
-#: The room a link wants beside it, pixels: as much as a fitted boundary may stray and a pixel more, else what there is.
-CLEARS = (3.5, 1.5, 0.6)
+#: The room a link wants beside it, pixels: as much as a fitted boundary may stray and a pixel more; with less, how long a
+#: stretch of the run it may stand for, pixels.
+CLEARS, LONGEST = (3.5, 2.0, 0.8), (1 << 30, 120, 16)
 #: How fast that room grows with the distance from an end that has less, pixels a pixel.
 SLOPE = 0.5
 #: Places that a link has to reach before one with less room is not looked for.
@@ -31,8 +32,8 @@ MISSES = 4
 @njit(cache=True)
 def _above(x: float, y: float, rank: int, ranks: Ranks) -> bool:
     """Whether the pixel at (x, y) is painted later than `rank`."""
-    i, j = int(math.floor(x)), int(math.floor(y))
-    return 0 <= j < ranks.shape[0] and 0 <= i < ranks.shape[1] and ranks[j, i] > rank
+    i, j = math.floor(x), math.floor(y)
+    return bool(0 <= j < ranks.shape[0] and 0 <= i < ranks.shape[1] and ranks[j, i] > rank)
 
 
 @njit(cache=True)
@@ -51,9 +52,9 @@ def _free(ux: float, uy: float, vx: float, vy: float, u_room: float, v_room: flo
         if not _above(x, y, rank, ranks):
             return False
         side = min(clear, u_room + SLOPE * s, v_room + SLOPE * (length - s))
-        if k % 2 == 0 and side > 0.3:
-            if not _above(x - side * dy, y + side * dx, rank, ranks) or not _above(x + side * dy, y - side * dx, rank, ranks):
-                return False
+        beside = _above(x - side * dy, y + side * dx, rank, ranks) and _above(x + side * dy, y - side * dx, rank, ranks)
+        if side > 0.3 and not beside:
+            return False
     return True
 
 
@@ -233,15 +234,16 @@ def _links(p: Points, closed: bool, rank: int, ranks: Ranks, reach: int, slack: 
     while i < count:
         here = max(0, i * every)
         done, best, bx, by, there = False, i, 0.0, 0.0, 0.0
-        for clear in CLEARS:
+        for c in range(len(CLEARS)):
+            clear, most = CLEARS[c], min(reach, max(1, LONGEST[c] // every))
             done = (
-                count - i <= reach
+                count - i <= most
                 and _free(ux, uy, end_x, end_y, room, end_room, clear, rank, ranks)
                 and not _swallows(p, here, n - 1, ux, uy, end_x, end_y)
             )
             if done:
                 break
-            j, x, y, r = _farthest(p, i, every, min(count - 1, i + reach), ux, uy, room, clear, rank, ranks)
+            j, x, y, r = _farthest(p, i, every, min(count - 1, i + most), ux, uy, room, clear, rank, ranks)
             if j > best:
                 best, bx, by, there = j, x, y, r
             if best > i + STRIDES:
@@ -283,7 +285,8 @@ def cover(p: Points, closed: bool, rank: int, ranks: Ranks, spots: Points, spot_
 
     The ends of an open run are not among them. `ranks` (H, W) is the order of painting at each pixel, -1 where nothing is
     painted; `spots` (F, 2) a point of every face and `spot_ranks` its rank. A closed run around nothing but later
-    faces vanishes: 0. Where a later face is too thin to turn in, the run itself is followed within `slack` pixels. `out` needs room for 3 len(p) + 8.
+    faces vanishes: 0. Where a later face is too thin to turn in, the run itself is followed within
+    `slack` pixels. `out` needs room for 3 len(p) + 8.
     """
     if closed:
         area = 0.0

@@ -345,7 +345,7 @@ def _width(x: Points, i: int, most: float, rank: int, ranks: NDArray[np.int32]) 
     nx, ny = -dy / length, dx / length
     wide = 1.0
     while wide < most:
-        u, v = int(math.floor(x[i, 0] + wide * nx)), int(math.floor(x[i, 1] + wide * ny))
+        u, v = math.floor(x[i, 0] + wide * nx), math.floor(x[i, 1] + wide * ny)
         if not (0 <= v < ranks.shape[0] and 0 <= u < ranks.shape[1] and ranks[v, u] == rank):
             break
         wide += 1.0
@@ -422,7 +422,9 @@ def _chain(p: Points, closed: bool, fixed: bool, rank: int, ranks: NDArray[np.in
         if 0 < k < len(stops) - 1 or closed:
             before = k if k > 0 else len(stops) - 1
             after = k if k < len(stops) - 1 else 0
-            u, v = _meeting(tails[before : before + 1], behind[before : before + 1], heads[after : after + 1], ahead[after : after + 1], x[i])
+            u, v = _meeting(
+                tails[before : before + 1], behind[before : before + 1], heads[after : after + 1], ahead[after : after + 1], x[i]
+            )
             tips[k, 0], tips[k, 1] = u, v
         elif fixed:
             tips[k] = x[i]

@@ -2,7 +2,7 @@
 
 Between corners a chain of samples x is replaced by the z that minimises sum w (z - x)² + mu |D³ z|², Whittaker's smoother
 ("On a New Method of Graduation", 1923) with third differences, which leaves lines and parabolas alone and bends circles
-little. The weights start at one and grow where the outline would be left by more than a tolerance or, on average over a
+little. The weights start at one and grow where the outline would be left by more than a tolerance or, summed over a
 longer stretch, by a fraction of it: the wobble goes, the shape stays.
 """
 
@@ -18,8 +18,8 @@ Points = NDArray[np.float64]
 STEP = 2.0
 #: Cutoff wavelength of the smoother, samples: what is shorter counts as wobble while it stays within the tolerance.
 WAVELENGTH = 160.0
-#: Samples over which the mean deviation is taken, and the fraction of the tolerance that it may reach.
-STRETCH, LEAN = 60, 0.05
+#: Samples over which the deviation is summed, and the fraction of the tolerance that it may reach for each of them.
+STRETCH, LEAN = 60, 0.03
 #: Samples to each side over which a corner's turn is seen, the least turn (radians), and the least share of the
 #: turn seen over twice that length: a tight round turns on, a corner does not.
 WINDOW, SHARP, SUDDEN = 6, math.radians(38), 0.62
@@ -38,7 +38,7 @@ def resampled(p: Points, step: float) -> Points:
     length = 0.0
     for i in range(n):
         length += math.hypot(q[i + 1, 0] - q[i, 0], q[i + 1, 1] - q[i, 1])
-    count = max(1, int(round(length / step)))
+    count = max(1, round(length / step))
     out = np.empty((count + 1, 2))
     out[0] = q[0]
     k, passed = 0, 0.0
@@ -149,20 +149,17 @@ def fair(x: Points, limit: NDArray[np.float64], wavelength: float) -> Points:
         worst = 0.0
         half = STRETCH // 2
         sx = sy = 0.0
-        count = 0
         for i in range(-half, n):  # a running mean of the deviation over STRETCH samples around each one
             j = i + half
             if j < n:
                 sx += z[j, 0] - x[j, 0]
                 sy += z[j, 1] - x[j, 1]
-                count += 1
             k = i - half - 1
             if k >= 0:
                 sx -= z[k, 0] - x[k, 0]
                 sy -= z[k, 1] - x[k, 1]
-                count -= 1
             if i >= 0:
-                lean[i] = math.hypot(sx, sy) / count
+                lean[i] = math.hypot(sx, sy) / STRETCH
         for i in range(n):
             off = max(math.hypot(z[i, 0] - x[i, 0], z[i, 1] - x[i, 1]), lean[i] / LEAN) / limit[i]
             if off > 1:

@@ -45,7 +45,7 @@ class Stretch:
 @njit(cache=True)
 def _cross(q: NDArray[np.int64], a: int, b: int, c: int) -> int:
     """Which way the control polygon q (4, 2) turns at b: the sign tells."""
-    return (q[b, 0] - q[a, 0]) * (q[c, 1] - q[b, 1]) - (q[b, 1] - q[a, 1]) * (q[c, 0] - q[b, 0])
+    return int((q[b, 0] - q[a, 0]) * (q[c, 1] - q[b, 1]) - (q[b, 1] - q[a, 1]) * (q[c, 0] - q[b, 0]))
 
 
 @njit(cache=True)
@@ -85,9 +85,9 @@ def stretch(curves: NDArray[np.float64]) -> Stretch:
     length = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)[:, None]
     aside = np.abs(step[:, :2, 0] * chord[:, None, 1] - step[:, :2, 1] * chord[:, None, 0]) / length
     along = (step[:, :2, 0] * chord[:, None, 0] + step[:, :2, 1] * chord[:, None, 1]) / length
-    flat = ((aside <= FLAT) & (along >= -FLAT) & (along <= length + FLAT)).all(1)
+    flat = np.asarray((aside <= FLAT) & (along >= -FLAT) & (along <= length + FLAT)).all(axis=1)
     parts = []
-    for line, values in zip(flat.tolist(), step.reshape(-1, 6).tolist(), strict=True):
+    for line, values in zip(np.atleast_1d(flat).tolist(), step.reshape(-1, 6).tolist(), strict=True):
         if not line:
             parts.append("c" + _numbers(values).lstrip())
         elif values[4] or values[5]:

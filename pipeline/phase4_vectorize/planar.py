@@ -61,7 +61,14 @@ def paint_order(plan: PlanarMap, nothing: int) -> Ranks:
 
 @njit(cache=True, parallel=True)
 def _cover_all(
-    points: Points, starts: NDArray[np.int64], loops: NDArray[np.bool_], rank: Ranks, ranks: Ranks, spots: Points, spot_ranks: Ranks, slack: float
+    points: Points,
+    starts: NDArray[np.int64],
+    loops: NDArray[np.bool_],
+    rank: Ranks,
+    ranks: Ranks,
+    spots: Points,
+    spot_ranks: Ranks,
+    slack: float,
 ) -> tuple[Points, NDArray[np.int64]]:
     out = np.empty((3 * len(points) + 8 * len(starts), 2))
     counts = np.zeros(len(starts) - 1, np.int64)
@@ -91,7 +98,7 @@ def _nearest(curves: Points, x: float, y: float) -> tuple[float, float]:
         if min(c[1], c[3], c[5], c[7]) > y + 8 or max(c[1], c[3], c[5], c[7]) < y - 8:
             continue
         low, high = 0.0, 1.0
-        for level in range(6):
+        for _ in range(6):
             at = low
             for i in range(9):
                 t = low + (high - low) * i / 8
@@ -150,14 +157,23 @@ def _pieces(runs: Runs, plan: PlanarMap, rank: Ranks, ranks: Ranks, tolerance: f
         out[run] = _straight(runs.points[runs.starts[run] : runs.starts[run + 1]].astype(np.float64))
     if len(hidden):
         chains = _chosen(runs, hidden)
-        corners, counts = _cover_all(chains.points, chains.starts, runs.closed[hidden], rank[runs.face[hidden]], ranks, plan.spot + 0.5, rank, SLACK if tolerance > 0 else 0.0)
+        corners, counts = _cover_all(
+            chains.points,
+            chains.starts,
+            runs.closed[hidden],
+            rank[runs.face[hidden]],
+            ranks,
+            (plan.spot + 0.5).astype(np.float64),
+            rank,
+            SLACK if tolerance > 0 else 0.0,
+        )
         for i, run in enumerate(hidden.tolist()):
             at = 3 * chains.starts[i] + 8 * i
             out[run] = corners[at : at + counts[i]]
     return out
 
 
-def trace_planar(image: LabelImage, palette: Palette, tolerance: float) -> Traced:
+def trace_planar(image: LabelImage, _palette: Palette, tolerance: float) -> Traced:
     """Label image → faces in painter's order and every boundary once. `tolerance` 0 keeps the pixels' own outlines."""
     key, left, top = key_image(image)
     plan = planar_map(key)

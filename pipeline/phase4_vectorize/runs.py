@@ -47,8 +47,8 @@ def _pinched(x: int, y: int, rank: int, ranks: Ranks) -> bool:
         for i in range(x - 1, x + 1):
             least = min(least, ranks[j, i])
     a, b, c, d = ranks[y - 1, x - 1], ranks[y - 1, x], ranks[y, x - 1], ranks[y, x]
-    itself = (a == rank and d == rank and b != rank and c != rank) or (b == rank and c == rank and a != rank and d != rank)
-    return least < rank or itself
+    own = (a == rank) + 2 * (b == rank) + 4 * (c == rank) + 8 * (d == rank)
+    return least < rank or own in (9, 6)  # itself, corner to corner
 
 
 @njit(cache=True)
@@ -57,7 +57,12 @@ def _boundary_runs(
 ) -> tuple[Ints, Ints, Ints, Ints, Ints, NDArray[np.bool_], Ints]:
     halves = len(following)
     out = np.empty((2 * len(points) + 4, 2), np.int64)
-    first, whose, kinds, cycles = np.zeros(halves + 1, np.int64), np.empty(halves, np.int64), np.empty(halves, np.int64), np.empty(halves, np.int64)
+    first, whose, kinds, cycles = (
+        np.zeros(halves + 1, np.int64),
+        np.empty(halves, np.int64),
+        np.empty(halves, np.int64),
+        np.empty(halves, np.int64),
+    )
     passed, closed = np.empty((halves, 3), np.int64), np.zeros(halves, np.bool_)
     around, kind = np.empty(halves, np.int64), np.empty(halves, np.int64)
     breaks = np.empty(halves, np.bool_)

@@ -1,8 +1,8 @@
 import re
+from itertools import pairwise
 
 import cc3d
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -111,7 +111,7 @@ def test_every_arc_is_drawn_by_one_face(image):
     for i in range(len(runs)):
         if runs.kind[i] in (EDGE, FRAME):
             p = runs.points[runs.starts[i] : runs.starts[i + 1]].tolist()
-            drawn += [tuple(sorted((tuple(a), tuple(b)))) for a, b in zip(p, p[1:], strict=False)]
+            drawn += [tuple(sorted((tuple(a), tuple(b)))) for a, b in pairwise(p)]
     there = {
         tuple(sorted(((x + dx, y + dy), (x + 1, y + 1))))
         for dx, dy, a, b in ((1, 0, key[:, :-1], key[:, 1:]), (0, 1, key[:-1], key[1:]))
