@@ -1,8 +1,7 @@
 """Our tracer: a planar map in which every boundary is traced, fitted and written once.
 
 Faces are painted from the largest to the smallest. Each arc of the map is fitted as a part of the later face's boundary; the
-earlier face passes beneath it on a few straight links. So neighbours overlap, no gap can show in any renderer, nothing has to be
-closed by strokes, and the line layer is the same curves once more.
+earlier face passes beneath it on a few straight links. So neighbours overlap, nothing has to be closed by strokes, and the line layer is the same curves once more.
 """
 
 from itertools import pairwise
@@ -182,34 +181,35 @@ def trace_planar(image: LabelImage, _palette: Palette, tolerance: float) -> Trac
     runs = boundary_runs(plan, rank, plan.key == OUTSIDE, ranks)
     pieces = _pieces(runs, plan, rank, ranks, tolerance)
     offset = np.array([left, top], float)
+    drawn = {run: stretch(pieces[run] + np.tile(offset, 4)) for run in np.flatnonzero(runs.kind != HIDDEN).tolist()}
     outlines: dict[int, list[str]] = {}
     boundaries: list[str] = []
     for first, last in pairwise([*np.flatnonzero(np.diff(runs.cycle, prepend=-1)).tolist(), len(runs)]):
-        outline = _outline(runs, first, last, pieces, offset)
+        outline = _outline(runs, first, last, drawn, pieces, offset)
         if outline:
             outlines.setdefault(int(runs.face[first]), []).append(closed(outline))
     for run in np.flatnonzero(runs.kind == EDGE).tolist():
-        part = stretch(pieces[run] + np.tile(offset, 4))
-        boundaries.append(move("M", *part.start) + part.data + ("z" if runs.closed[run] else ""))
+        boundaries.append(move("M", *drawn[run].start) + drawn[run].data + ("z" if runs.closed[run] else ""))
     color = plan.key % np.uint8(image.nothing + 1)
     faces = [Face(int(color[f]), "".join(outlines[f])) for f in sorted(outlines, key=lambda f: int(rank[f]))]
-    drawn = np.repeat(runs.kind == EDGE, np.diff(runs.starts))
-    return Traced(faces, boundaries, runs.points[drawn] + np.array([left, top]))
+    edges = np.repeat(runs.kind == EDGE, np.diff(runs.starts))
+    return Traced(faces, boundaries, runs.points[edges] + np.array([left, top]))
 
 
-def _outline(runs: Runs, first: int, last: int, pieces: list[Points], offset: NDArray[np.float64]) -> list[Stretch]:
+def _outline(
+    runs: Runs, first: int, last: int, drawn: dict[int, Stretch], pieces: list[Points], offset: NDArray[np.float64]
+) -> list[Stretch]:
     """The runs of one boundary as stretches; a hidden run goes from the end of the one before to the start of the one after."""
-    kinds = runs.kind[first:last].tolist()
-    start = next((i for i, kind in enumerate(kinds) if kind != HIDDEN), 0)
+    start = next((run - first for run in range(first, last) if run in drawn), 0)
     out: list[Stretch] = []
     for i in range(first, last):
         run = first + (i - first + start) % (last - first)
-        piece = pieces[run]
-        if runs.kind[run] != HIDDEN:
-            out.append(stretch(piece + np.tile(offset, 4)))
+        if run in drawn:
+            out.append(drawn[run])
             continue
+        piece = pieces[run]
         after = first + (run - first + 1) % (last - first)
-        if runs.kind[after] == HIDDEN and not runs.closed[run]:  # a pinched vertex between two hidden runs
+        if after not in drawn and not runs.closed[run]:  # a pinched vertex between two hidden runs
             piece = np.vstack([piece, runs.points[runs.starts[run + 1] - 1]])
         if len(piece):
             out.append(links(piece + offset))
