@@ -1,7 +1,8 @@
 """Our tracer: a planar map in which every boundary is traced, fitted and written once.
 
 Faces are painted from the largest to the smallest. Each arc of the map is fitted as a part of the later face's boundary; the
-earlier face passes beneath it on a few straight links. So neighbours overlap, nothing has to be closed by strokes, and the line layer is the same curves once more.
+earlier face passes beneath it on a few straight links. So neighbours overlap, nothing has to be closed by strokes,
+and the line layer is the same curves once more.
 """
 
 from itertools import pairwise
