@@ -1,8 +1,9 @@
 """Compile the numba kernels, so that no job has to: `python -m pipeline.compile`, once after installing.
 
-It draws a small sample with and without a hint. Code compiled before a change of any source file is thrown away first: numba
-looks at the file of the compiled function alone, not at those of the functions it calls. Compiled code
-is cached beside the modules and is specific to the processor; an image that is built on one machine and run on another sets NUMBA_CPU_NAME in both.
+It draws a small sample with and without a hint. Code compiled before a change of any source file is thrown
+away first: numba looks at the file of the compiled function alone, not at those of the functions it calls. Compiled code is cached
+beside the modules and is specific to the processor; an image that is built on one machine and run on another sets NUMBA_CPU_NAME
+in both.
 """
 
 import sys
