@@ -30,7 +30,7 @@ LEAST, MOST = 0.05, 0.9
 #: Samples between candidate break points, and samples of a span that its fit looks at.
 STRIDE, SEEN = 4, 9
 #: Shares of the longest possible span that are tried besides it.
-SHORTER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
+SHORTER = (0.9, 0.8, 0.7, 0.6, 0.5, 0.35, 0.2)
 
 
 @njit(cache=True)

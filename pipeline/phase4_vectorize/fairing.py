@@ -112,8 +112,7 @@ def _solve(x: Points, w: NDArray[np.float64], mu: float, z: Points) -> None:
             j = i - k
             v = band[k, i]
             for m in range(k + 1, min(3, i) + 1):
-                if m - k <= 3 and j - (m - k) >= 0:
-                    v -= band[m, i] * band[m - k, j] * band[0, i - m]
+                v -= band[m, i] * band[m - k, j] * band[0, i - m]
             band[k, i] = v / band[0, j]
         v = band[0, i]
         for k in range(1, min(3, i) + 1):
@@ -149,7 +148,7 @@ def fair(x: Points, limit: NDArray[np.float64], wavelength: float) -> Points:
         worst = 0.0
         half = STRETCH // 2
         sx = sy = 0.0
-        for i in range(-half, n):  # a running mean of the deviation over STRETCH samples around each one
+        for i in range(-half, n):  # the deviation summed over STRETCH samples around each one
             j = i + half
             if j < n:
                 sx += z[j, 0] - x[j, 0]

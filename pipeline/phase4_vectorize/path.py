@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-#: Parts of a pixel that are written: a tenth, twenty times finer than the tolerance.
+#: Parts of a pixel that are written: a tenth, far finer than the tolerance.
 GRAIN = 10
 #: How far, in tenths of a pixel, a handle may be moved so that a curve bends to one side only.
 NUDGE = 4
@@ -29,7 +29,7 @@ def _numbers(values: list[int]) -> str:
 
 
 def move(command: str, x: int, y: int) -> str:
-    """`M`, `m`, `L` or `l` with one point in tenths."""
+    """`M` or `l` with one point in tenths."""
     return command + _numbers([x, y]).lstrip()
 
 
@@ -85,9 +85,9 @@ def stretch(curves: NDArray[np.float64]) -> Stretch:
     length = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)[:, None]
     aside = np.abs(step[:, :2, 0] * chord[:, None, 1] - step[:, :2, 1] * chord[:, None, 0]) / length
     along = (step[:, :2, 0] * chord[:, None, 0] + step[:, :2, 1] * chord[:, None, 1]) / length
-    flat = np.asarray((aside <= FLAT) & (along >= -FLAT) & (along <= length + FLAT)).all(axis=1)
+    flat = np.all((aside <= FLAT) & (along >= -FLAT) & (along <= length + FLAT), axis=1)
     parts = []
-    for line, values in zip(np.atleast_1d(flat).tolist(), step.reshape(-1, 6).tolist(), strict=True):
+    for line, values in zip(flat.tolist(), step.reshape(-1, 6).tolist(), strict=True):
         if not line:
             parts.append("c" + _numbers(values).lstrip())
         elif values[4] or values[5]:

@@ -156,9 +156,9 @@ def _faces(cycle: Ints, area: NDArray[np.float64], west: Ints, order: Ints, rows
         if face[c] >= 0:
             continue
         x, y = west[c]
-        k = rows[min(y, len(rows) - 1)] if x < 1 << 40 else 0
         found = -1
         if x < 1 << 40:
+            k = rows[y]
             while k < rows[y + 1] and cracks[k, 0] < x:
                 found = k
                 k += 1
@@ -176,8 +176,8 @@ def planar_map(key: NDArray[np.uint8]) -> PlanarMap:
     points, starts = chains.points.astype(np.int64), chains.starts
     arcs = len(chains)
     if arcs == 0:
-        none = np.zeros(0, np.int64)
-        return PlanarMap(points, starts, none, none, key[:1, 0], np.array([float(key.size)]), np.zeros((1, 2), np.int64), none, none)
+        none, rows, cracks = np.zeros(0, np.int64), np.zeros(key.shape[0] + 2, np.int64), np.zeros((0, 2), np.int64)
+        return PlanarMap(points, starts, none, none, key[:1, 0], np.array([float(key.size)]), np.zeros((1, 2), np.int64), rows, cracks)
     ends = points[np.stack([starts[:-1], starts[1:] - 1], 1).ravel()]
     _, vertex = np.unique(ends[:, 1] * (key.shape[1] + 1) + ends[:, 0], return_inverse=True)
     following = _successors(points, starts, vertex)

@@ -120,3 +120,13 @@ def test_every_arc_is_drawn_by_one_face(image):
     assert len(drawn) == len(set(drawn))
     assert set(drawn) == there
     assert set(np.unique(runs.kind)) <= {EDGE, FRAME, HIDDEN}
+
+
+def test_nothing_drawn_gives_nothing():
+    """The window of an empty picture lies beyond the photo's frame, where there is no crack at all."""
+    image = label_image(np.full((64, 64), N, np.uint8), frame=Frame.fit(64, 16, 64))
+    key, _, _ = key_image(image)
+    plan = planar_map(key)
+    assert (paint(plan, np.zeros(1, np.int32), key.shape, -1) == -1).all()
+    traced = trace_planar(image, PALETTE, 2.5)
+    assert (traced.faces, traced.boundaries, len(traced.cracks)) == ([], [], 0)
