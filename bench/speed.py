@@ -5,7 +5,6 @@ counted. The yardstick is VTracer tracing the job's own label image, the backgro
 """
 
 import argparse
-import io
 import resource
 import sys
 import time
@@ -13,30 +12,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import vtracer
-from PIL import Image
 
+from bench.tracers import vtracer_job
 from pipeline import service, settings
 from pipeline.job import read
+from pipeline.palette import Palette
 from pipeline.photo import decode
 from pipeline.progress import Progress
 from pipeline.run import run
 from pipeline.sample import scene
-from pipeline.values import Photo
+from pipeline.values import LabelImage, Photo
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
 
 
-def yardstick(labels: np.ndarray, palette: np.ndarray) -> float:
+def yardstick(image: LabelImage, palette: Palette) -> float:
     """Seconds of VTracer, PNG encoding not counted."""
-    image = Image.fromarray(np.vstack([palette, [[255, 255, 255]]]).astype(np.uint8)[labels])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    trace = vtracer_job(image, palette, clear=False)
     began = time.perf_counter()
-    vtracer.convert_raw_image_to_svg(
-        buffer.getvalue(), img_format="png", hierarchical="stacked", filter_speckle=4, color_precision=8, layer_difference=0,
-        corner_threshold=60, length_threshold=4.0,
-    )  # fmt: skip
+    trace()
     return time.perf_counter() - began
 
 
@@ -66,7 +60,7 @@ def main() -> int:
         began = time.perf_counter()
         done = run(photo, None, job, worker.steps, worker.settings, Progress())
         total = time.perf_counter() - began
-        measure = yardstick(done.labels.labels, job.palette.rgb)
+        measure = yardstick(done.labels, job.palette)
         late = (done.timings["enforce"] + done.timings["vectorize"]) / 1000
         ratios.append(total / measure)
         back.append(late / measure)

@@ -77,7 +77,7 @@ def on_white(image: LabelImage, palette: Palette) -> np.ndarray:
     return np.vstack([palette.rgb, [[255, 255, 255]]]).astype(np.uint8)[image.labels]
 
 
-def _vtracer(image: LabelImage, palette: Palette, clear: bool) -> Job:
+def vtracer_job(image: LabelImage, palette: Palette, clear: bool) -> Job:
     """VTracer, stacked, on the whole square; `clear` leaves nothing transparent. PNG encoding comes before the clock."""
     import vtracer  # noqa: PLC0415 - only in the process that runs it
 
@@ -97,8 +97,8 @@ def _job(name: str, illustration: Illustration, image: LabelImage, palette: Pale
     return {
         "ours": lambda: lambda: our_svg(image, palette),
         "back half": lambda: lambda: back_half(illustration, image, palette),
-        "vtracer": lambda: _vtracer(image, palette, clear=False),
-        "vtracer clear": lambda: _vtracer(image, palette, clear=True),
+        "vtracer": lambda: vtracer_job(image, palette, clear=False),
+        "vtracer clear": lambda: vtracer_job(image, palette, clear=True),
     }[name]()
 
 
