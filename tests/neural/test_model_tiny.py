@@ -1,0 +1,31 @@
+"""The tiny volume itself: the same bytes at every build, and nothing in it but what the real one holds."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests import tiny_volume as volumes
+
+pytestmark = pytest.mark.neural
+
+
+def test_a_volume_is_built_the_same_twice(tiny_volume: Path, tmp_path: Path) -> None:
+    for name in ("sdxl-vae", "controlnet-canny", "realesrgan-anime", "birefnet"):
+        volumes.build_model(tmp_path, name)
+        built, known = (sorted(p for p in (v / "models" / name).rglob("*") if p.is_file()) for v in (tmp_path, tiny_volume))
+        assert [p.name for p in built] == [p.name for p in known]
+        assert [hashlib.sha256(p.read_bytes()).digest() for p in built] == [hashlib.sha256(p.read_bytes()).digest() for p in known]
+
+
+def test_the_two_control_nets_differ(tiny_volume: Path) -> None:
+    depth, canny = (tiny_volume / "models" / f"controlnet-{kind}" / volumes.WEIGHTS for kind in ("depth", "canny"))
+    assert depth.read_bytes() != canny.read_bytes()
+
+
+def test_a_copied_volume_may_be_damaged(tiny_volume: Path, tmp_path: Path) -> None:
+    copied = volumes.copy_volume(tiny_volume, tmp_path / "v")
+    volumes.replace(copied / "models" / "sam" / "config.json", b"{}")
+    volumes.write_style(copied)
+    assert (tiny_volume / "models" / "sam" / "config.json").stat().st_size > 100
+    assert not list((tiny_volume / "styles").iterdir())
