@@ -1,9 +1,92 @@
-"""The model volume."""
+"""The model volume: where each file lies, and what is missing. No torch: decided before anything heavy is imported.
+
+```
+VOLUME/models/NAME/FILES            as the catalogue lists them
+VOLUME/models.lock.json             {NAME: {"revision": …}}: what was fetched
+VOLUME/styles/*.safetensors         style LoRAs
+VOLUME/prompts/default.safetensors  embeddings of the default prompt
+```
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from model_cache.catalogue import Model
+
+#: `revision` of a model whose fetch nobody recorded.
+UNRECORDED = "unrecorded"
 
 
-class BrokenModel(Exception):  # noqa: N818 — says what is the case
-    """A model's file is there and is not what it should be."""
+class MissingModels(Exception):  # noqa: N818 - says what is the case
+    """Files that the volume has not. `files`: model → its missing files, relative to the model's folder."""
+
+    def __init__(self, files: Mapping[str, tuple[str, ...]]) -> None:
+        self.files = dict(files)
+        super().__init__("The model volume lacks " + ", ".join(f"{name} ({', '.join(them)})" for name, them in self.files.items()))
+
+
+class BrokenModel(Exception):  # noqa: N818 - says what is the case
+    """A file is there and is not what it should be. `reason` names files relative to the model's folder."""
 
     def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"The model {name} cannot be used: {reason}.")
+        super().__init__(f"{name} cannot be used: {reason}")
         self.name, self.reason = name, reason
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A folder that holds models as `catalogue` says."""
+
+    path: Path
+    catalogue: Mapping[str, Model]
+
+    def file(self, name: str, file: str) -> Path:
+        """Where a model's file lies, whether it is there or not."""
+        return self.path / "models" / name / file
+
+    def missing(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Model → its files that are absent or empty; models of which nothing is missing are left out. Reads no file."""
+        lacking = {name: tuple(f for f in self.catalogue[name].files if not _has_content(self.file(name, f))) for name in names}
+        return {name: files for name, files in lacking.items() if files}
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raise `MissingModels` unless every file of every model is there."""
+        if lacking := self.missing(names):
+            raise MissingModels(lacking)
+
+    def revision(self, name: str) -> str:
+        """What the lock file records of a model, else `UNRECORDED`. Raises `BrokenModel` for a lock file that cannot be read."""
+        lock = self.path / "models.lock.json"
+        if not lock.is_file():
+            return UNRECORDED
+        try:
+            return str(json.loads(lock.read_text()).get(name, {}).get("revision", UNRECORDED))
+        except (ValueError, AttributeError) as error:
+            raise BrokenModel(lock.name, "it is not a JSON object of models") from error
+
+    def style(self, name: str | None = None) -> Path | None:
+        """The style LoRA: the named one, else the only one there is, else None.
+
+        Raises `MissingModels` when the named one is not there, `BrokenModel` when there are several and none is named.
+        """
+        folder = self.path / "styles"
+        if name is not None:
+            file = name if name.endswith(".safetensors") else f"{name}.safetensors"
+            if Path(file).name != file or not _has_content(folder / file):
+                raise MissingModels({"styles": (file,)})
+            return folder / file
+        there = sorted(p for p in folder.glob("*.safetensors") if not p.name.startswith("."))
+        if len(there) > 1:
+            raise BrokenModel("styles", f"several are installed ({', '.join(p.name for p in there)}) and none is named")
+        return there[0] if there else None
+
+    def prompts(self) -> Path | None:
+        """The stored embeddings of the default prompt, if there are any (`model_cache.prompts.read` tells whose they are)."""
+        path = self.path / "prompts" / "default.safetensors"
+        return path if path.is_file() else None
+
+
+def _has_content(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

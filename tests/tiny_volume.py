@@ -130,7 +130,6 @@ def _sam2(folder: Path) -> None:
         Sam2ImageProcessor,
         Sam2MaskDecoderConfig,
         Sam2Model,
-        Sam2Processor,
         Sam2PromptEncoderConfig,
         Sam2VisionConfig,
     )
@@ -159,8 +158,7 @@ def _sam2(folder: Path) -> None:
         mask_decoder_config=Sam2MaskDecoderConfig(hidden_size=32, mlp_dim=64, num_attention_heads=2, iou_head_hidden_dim=32),
     )
     _save(Sam2Model(config), folder)
-    images = Sam2ImageProcessor(size={"height": SIDE, "width": SIDE}, mask_size={"height": low, "width": low})
-    Sam2Processor(images, target_size=SIDE).save_pretrained(folder)
+    Sam2ImageProcessor(size={"height": SIDE, "width": SIDE}, mask_size={"height": low, "width": low}).save_pretrained(folder)
 
 
 def _zoedepth(folder: Path) -> None:
