@@ -63,7 +63,10 @@ def _detect(cache: "ModelCache", rgb: Rgb, region: Box, labels: Sequence[str]) -
     found: list[Found] = []
     with torch.inference_mode():
         shown = loaded.processor.image_processor(images=crop, input_data_format="channels_last", device=cache.device, return_tensors="pt")
-        picture = {"pixel_values": shown["pixel_values"].to(cache.dtype(MODEL)), "pixel_mask": shown["pixel_mask"]}
+        picture = {
+            "pixel_values": shown["pixel_values"].to(cache.device, cache.dtype(MODEL)),
+            "pixel_mask": shown["pixel_mask"].to(cache.device),
+        }
         for prompt in prompts(labels, loaded.processor.tokenizer, loaded.model.config.max_text_len):
             ids = torch.tensor([prompt.ids], device=cache.device)
             text = {"input_ids": ids, "token_type_ids": torch.zeros_like(ids), "attention_mask": torch.ones_like(ids)}

@@ -62,7 +62,7 @@ def _segment(cache: "ModelCache", loaded: Any, which: str, crop: Rgb, boxes: NDA
     """Masks (s, s) for boxes (N, 4) in pixels of the square `crop` (s, s, 3), which is embedded once."""
     size = crop.shape[0]
     shown = loaded.processor.image_processor(images=crop, input_data_format="channels_last", device=cache.device, return_tensors="pt")
-    pixels = shown["pixel_values"].to(cache.dtype(which))
+    pixels = shown["pixel_values"].to(cache.device, cache.dtype(which))
     if pixels.ndim != 4 or pixels.shape[2] != pixels.shape[3]:
         raise RuntimeError(f"{which}: its processor makes {tuple(pixels.shape)} of a square picture")
     embedded = loaded.model.get_image_embeddings(pixels)

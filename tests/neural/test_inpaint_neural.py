@@ -138,6 +138,14 @@ def test_a_thin_line_in_a_window_shown_smaller_is_still_a_hole():
     assert (painted[mask] > 127).all()
 
 
+def test_the_picture_may_be_a_part_of_the_square():
+    _, cache = stand_in(level=0.4)
+    rgb, mask = picture(700)[:300], holes(700, (600, 250, 700, 300))[:300]
+    painted = make_inpaint(cache)(rgb, mask)
+    assert (painted[mask] == 102).all()
+    assert (painted[~mask] == rgb[~mask]).all()
+
+
 def test_an_empty_mask_needs_no_network():
     painter, cache = stand_in()
     rgb = picture()
