@@ -309,6 +309,24 @@ def test_the_network_finds_in_the_region_what_was_asked_for(cache):
     assert cache.loads["grounding-dino"] == 1
 
 
+def test_boxes_and_best_scores_are_those_of_the_librarys_own_reading(cache):
+    rgb = picture()
+    ours = make_find(cache)(rgb, WHOLE, ["text"])
+    (network,) = cache.take("grounding-dino")
+    inputs = network.processor(images=rgb, text="text.", return_tensors="pt")
+    with torch.no_grad():
+        output = network.model(**inputs)
+    output.logits[:, :, [0, 2, 3]] = -torch.inf  # [CLS], the stop and [SEP], which the library counts too
+    theirs = network.processor.post_process_grounded_object_detection(output, threshold=FLOOR, text_threshold=0, target_sizes=[(256, 256)])[
+        0
+    ]
+    assert len(ours) == len(theirs["scores"]) > 0
+    order = theirs["scores"].argsort(descending=True, stable=True)
+    np.testing.assert_allclose([f.score for f in ours], theirs["scores"][order], rtol=1e-5)
+    wanted = {tuple(np.round(box.clamp(0, 256).numpy(), 2)) for box in theirs["boxes"]}
+    assert {tuple(np.round(np.float32(f.box), 2)) for f in ours} == wanted
+
+
 def test_the_networks_thresholds_apply(cache):
     rgb, settings = picture(), {"box_size_cap": 1.0, "same_thing": 1.0}
     low, high = (len(removed(cache, rgb, score_threshold=t, **settings)) for t in (0.1, 0.99))

@@ -204,6 +204,26 @@ def test_the_networks_masks(cache, which):
 
 
 @pytest.mark.parametrize("which", ["sam", "sam2"])
+def test_masks_are_those_of_the_librarys_own_reading(cache, which):
+    """Where the boxes span the picture, what the network sees is the picture, as the library would show it."""
+    network = lively(cache, which)
+    rgb, boxes = picture(), [thing(0, 0, 256, 256), *THINGS]
+    masks = make_mask(cache, which)(rgb, boxes)
+    inputs = network.processor(images=rgb, input_boxes=[[list(one.box) for one in boxes]], return_tensors="pt")
+    with torch.inference_mode():
+        output = network.model(pixel_values=inputs["pixel_values"], input_boxes=inputs["input_boxes"].float())
+    sizes = [inputs["original_sizes"]] + ([inputs["reshaped_input_sizes"]] if which == "sam" else [])
+    theirs = network.processor.post_process_masks(output.pred_masks, *sizes)[0][:, 1].numpy()  # the second candidate wins
+    mixed = 0
+    for one, ours, their in zip(boxes, masks, theirs, strict=True):
+        x0, y0, x1, y1 = (int(v) for v in one.box)
+        inside = np.s_[y0:y1, x0:x1]
+        mixed += 0.1 < their[inside].mean() < 0.9
+        assert (ours[inside] == their[inside]).mean() > 0.97
+    assert mixed
+
+
+@pytest.mark.parametrize("which", ["sam", "sam2"])
 def test_masks_do_not_depend_on_the_batch(cache, which):
     lively(cache, which)
     together = make_mask(cache, which)(picture(), THINGS * 2)
