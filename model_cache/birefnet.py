@@ -8,12 +8,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
 import torch
 from accelerate import init_empty_weights  # type: ignore[import-untyped]
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.ops import deform_conv2d
 from transformers import SwinBackbone, SwinConfig
+
+log = structlog.get_logger()
 
 #: Kernel sizes of the deformable branches beside the pointwise one.
 KERNELS = (1, 3, 7)
@@ -205,7 +208,7 @@ class BiRefNet(nn.Module):
 
     def __init__(self, sizes: Architecture) -> None:
         super().__init__()
-        config = SwinConfig(  # type: ignore[call-arg] - the names of the outputs are set by its superclass
+        config = SwinConfig(  # type: ignore[call-arg]  # the names of the outputs are set by its superclass
             image_size=1024,
             patch_size=4,
             embed_dim=sizes.embed_dim,
@@ -216,7 +219,7 @@ class BiRefNet(nn.Module):
             out_features=[f"stage{i + 1}" for i in range(len(sizes.depths))],
         )
         self.bb = SwinBackbone(config)
-        self.bb.swin.layernorm = nn.Identity()  # type: ignore[assignment] - its output is not used, and checkpoints have no weights for it
+        self.bb.swin.layernorm = nn.Identity()  # type: ignore[assignment]  # its output is not used, and checkpoints have no weights for it
         channels = [2 * sizes.embed_dim * 2**i for i in (3, 2, 1, 0)]
         self.squeeze_module = nn.Sequential(DecoderBlock(sum(channels), channels[0], sizes))
         self.decoder = Decoder(channels, sizes)
@@ -251,10 +254,14 @@ def convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def from_checkpoint(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> BiRefNet:
     """The network of a published checkpoint, for inference, in host memory, without a second copy where `dtype` is the stored one.
 
-    Raises `ValueError` for a checkpoint of something else, `RuntimeError` where tensors are missing, too many or of a wrong shape.
+    Raises `ValueError` for a checkpoint of something else or with tensors missing, `RuntimeError` for a wrong shape.
     """
     sizes = Architecture.of(tensors)
     with init_empty_weights(include_buffers=False):  # buffers are made: index tables are computed, and stand in no file
         network = BiRefNet(sizes)
-    network.load_state_dict(convert(tensors), strict=True, assign=True)
+    missing, surplus = network.load_state_dict(convert(tensors), strict=False, assign=True)
+    if missing:
+        raise ValueError(f"the checkpoint lacks {len(missing)} tensors, the first is {missing[0]}")
+    if surplus:
+        log.info("model_surplus_tensors", count=len(surplus), first=surplus[0])
     return network.eval().requires_grad_(False).to(dtype)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -90,24 +91,34 @@ def _decoder(channels: Sequence[int], inner: int, aspp: int, gradient: int) -> I
         yield from _conv(f"decoder.gdt_convs_attn_{level}.0", gradient, 1, 1)
 
 
-def checkpoint(
-    embed_dim: int = 16,
-    depths: Sequence[int] = (1, 2, 1, 1),
-    heads: Sequence[int] = (1, 1, 2, 2),
-    window: int = 4,
-    inner: int = 8,
-    aspp: int = 8,
-    gradient: int = 4,
-    dtype: torch.dtype = torch.float16,
-    seed: int = 0,
-) -> dict[str, Tensor]:
-    """The published one has 192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 64, 256 and 16. Values keep the activations near one."""
+@dataclass(frozen=True)
+class Sizes:
+    """Of one network; `PUBLISHED` are those of the released weights."""
+
+    embed_dim: int = 16
+    depths: tuple[int, ...] = (1, 2, 1, 1)
+    heads: tuple[int, ...] = (1, 1, 2, 2)
+    window: int = 4
+    inner: int = 8
+    branch: int = 8
+    gradient: int = 4
+
+
+PUBLISHED = Sizes(192, (2, 2, 18, 2), (6, 12, 24, 48), 12, 64, 256, 16)
+
+
+def shapes(sizes: Sizes) -> dict[str, Shape]:
+    """Name → shape of every tensor of a checkpoint."""
+    channels = [sizes.embed_dim * 2**i * 2 for i in (3, 2, 1, 0)]
+    backbone = {f"bb.{name}": shape for name, shape in _swin(sizes.embed_dim, sizes.depths, sizes.heads, sizes.window)}
+    squeeze = _decoder_block("squeeze_module.0", sum(channels), channels[0], sizes.inner, sizes.branch)
+    return backbone | dict(squeeze) | dict(_decoder(channels, sizes.inner, sizes.branch, sizes.gradient))
+
+
+def checkpoint(sizes: Sizes | None = None, dtype: torch.dtype = torch.float16, seed: int = 0) -> dict[str, Tensor]:
+    """Random values that keep the activations near one."""
     random = torch.Generator().manual_seed(seed)
-    channels = [embed_dim * 2**i * 2 for i in (3, 2, 1, 0)]
-    shapes = {f"bb.{name}": shape for name, shape in _swin(embed_dim, depths, heads, window)}
-    shapes |= dict(_decoder_block("squeeze_module.0", sum(channels), channels[0], inner, aspp))
-    shapes |= dict(_decoder(channels, inner, aspp, gradient))
-    return {name: _values(name, shape, random, dtype) for name, shape in shapes.items()}
+    return {name: _values(name, shape, random, dtype) for name, shape in shapes(sizes or Sizes()).items()}
 
 
 def _values(name: str, shape: Shape, random: torch.Generator, dtype: torch.dtype) -> Tensor:
