@@ -52,8 +52,9 @@ def schedule(config: Mapping[str, Any], steps: int, strength: float, few_step: b
         sampler.set_timesteps(total)
     sampler.set_begin_index(total - steps)
     timesteps: Tensor = sampler.timesteps[total - steps :]
+    start = _start(sampler, timesteps, strength)  # before the first step: after it, UniPC would put less noise
     mix = _consistency(sampler, timesteps) if few_step else _multistep(sampler, timesteps)
-    return Schedule(timesteps, _start(sampler, timesteps, strength), mix.float(), steps - 1 if few_step else 0)
+    return Schedule(timesteps, start, mix.float(), steps - 1 if few_step else 0)
 
 
 def _start(sampler: Any, timesteps: Tensor, strength: float) -> tuple[float, float]:
