@@ -112,7 +112,8 @@ class ModelCache:
         asked = [one if isinstance(one, Prepared) else Prepared(one, _AS_LOADED, _unchanged) for one in wanted]
         if len({one.name for one in asked}) < len(asked):
             raise ValueError("a model is taken twice in one call")
-        with self._lock:
+        # The caller may be in inference mode: parameters made there could never be moved or fused outside of it.
+        with self._lock, torch.inference_mode(False), torch.no_grad():
             for one in asked:
                 self._read(one)
             self._bring([one.name for one in asked])

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import shutil
 import sys
 import zlib
@@ -356,11 +357,12 @@ def _realesrgan(folder: Path) -> None:
 
 # --- LoRA ---
 
-LoraForm = Literal["diffusers", "kohya"]
+#: How tensors are named: by diffusers; by sd-scripts with diffusers' block names, as lcm-lora is; by sd-scripts as it writes SDXL.
+LoraForm = Literal["diffusers", "kohya", "kohya-sgm"]
 
 
 def write_lora(path: Path, unet: nn.Module, form: LoraForm, seed: int, extent: float, rank: int = 4) -> None:
-    """Random factors for every attention projection of `unet`: as diffusers names them, or as sd-scripts ("kohya") with its alphas."""
+    """Random factors for every attention projection of `unet`; the forms of sd-scripts ("kohya") carry alphas of half the rank."""
     path.parent.mkdir(parents=True, exist_ok=True)
     random = torch.Generator().manual_seed(seed)
     tensors: dict[str, Tensor] = {}
@@ -370,10 +372,22 @@ def write_lora(path: Path, unet: nn.Module, form: LoraForm, seed: int, extent: f
         if form == "diffusers":
             tensors[f"unet.{name}.lora_A.weight"], tensors[f"unet.{name}.lora_B.weight"] = down.half(), up.half()
         else:
-            key = f"lora_unet_{name.replace('.', '_')}"
+            key = f"lora_unet_{(name if form == 'kohya' else _sgm(name)).replace('.', '_')}"
             tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down.half(), up.half()
-            tensors[f"{key}.alpha"] = torch.tensor(float(rank)).half()
+            tensors[f"{key}.alpha"] = torch.tensor(rank / 2).half()
     save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _sgm(name: str) -> str:
+    """A module of SDXL's UNet as Stability's own code numbers it: three blocks a level."""
+    kind, level, _, block, rest = re.fullmatch(r"(down|mid|up)_blocks?\.?(\d?)\.(attentions)\.(\d)\.(.+)", name).groups()  # type: ignore[union-attr]
+    if kind == "mid":
+        return f"middle_block.1.{rest}"
+    return (
+        f"input_blocks.{3 * int(level) + int(block) + 1}.1.{rest}"
+        if kind == "down"
+        else f"output_blocks.{3 * int(level) + int(block)}.1.{rest}"
+    )
 
 
 def _projections(unet: nn.Module) -> Iterator[tuple[str, nn.Linear]]:

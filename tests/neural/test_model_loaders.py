@@ -42,9 +42,7 @@ def test_kinds(tiny_volume: Path) -> None:
     assert isinstance(text, Text)
     assert (text.tokenizer.pad_token, text.tokenizer_2.pad_token) == ("<|endoftext|>", "!")
     assert load(volume, "sdxl-scheduler", torch.float32)["beta_schedule"] == "scaled_linear"
-    assert (
-        load(volume, "lcm-lora", torch.float32).keys() == load_file(tiny_volume / "models/lcm-lora/pytorch_lora_weights.safetensors").keys()
-    )
+    assert load(volume, "lcm-lora", torch.float32).keys() == load_file(_weights(volume, "lcm-lora")).keys()
     assert load(volume, "realesrgan-anime", torch.float32).scale == 4
 
 

@@ -29,3 +29,20 @@ def test_a_copied_volume_may_be_damaged(tiny_volume: Path, tmp_path: Path) -> No
     volumes.write_style(copied)
     assert (tiny_volume / "models" / "sam" / "config.json").stat().st_size > 100
     assert not list((tiny_volume / "styles").iterdir())
+
+
+def test_the_forms_of_a_style_say_the_same(tiny_volume: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionXLPipeline, UNet2DConditionModel
+
+    unet = UNet2DConditionModel.from_pretrained(tiny_volume / "models" / "sdxl-unet", local_files_only=True)
+    copied = volumes.copy_volume(tiny_volume, tmp_path / "v")
+    read = {}
+    for form in ("diffusers", "kohya", "kohya-sgm"):
+        path = volumes.write_style(copied, form, form=form)
+        read[form] = StableDiffusionXLPipeline.lora_state_dict(path, unet_config=unet.config)
+    names = {name.replace("lora_A", "lora.down").replace("lora_B", "lora.up") for name in read["diffusers"][0]}
+    assert len(names) == 2 * 4 * 2 * (4 + 4 + 2 + 6 + 6)  # down and up, of q, k, v, out, of two attentions, of every block
+    for form in ("kohya", "kohya-sgm"):
+        tensors, alphas = read[form]
+        assert {name.replace("lora_A", "lora.down").replace("lora_B", "lora.up") for name in tensors} == names
+        assert set(alphas.values()) == {2.0}
