@@ -36,7 +36,8 @@ class DrawSettings:
 
     `nets`: two ControlNets, or the union net for both control images. `fuse_qkv`, `channels_last`: ways to compute the same faster.
     `compile`: use the transformer blocks' compiled code where `compile_cache` (a folder that `save_compiled` filled) has it for this
-    torch and card; without it they run as they are. `cuda_graphs`: replay the steps as CUDA graphs; not yet run on a card.
+    torch and card; without it they run as they are. `compile_now`: compile what is not kept, in the first drawing; for the one who fills
+    that folder. `cuda_graphs`: replay the steps as CUDA graphs; not yet run on a card.
     """
 
     nets: Literal["separate", "union"] = "separate"
@@ -44,6 +45,7 @@ class DrawSettings:
     channels_last: bool = True
     compile: bool = False
     compile_cache: Path | None = None
+    compile_now: bool = False
     cuda_graphs: bool = False
 
 
@@ -64,8 +66,8 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
     What it returns raises `ValueError` for pictures that are no square of a multiple of 64, `MissingModels`, `BrokenModel` (a LoRA file
     that does not fit included), and `RuntimeError` naming the net whose answer was no picture.
     """
-    ready = settings.compile and settings.compile_cache is not None and load_compiled(settings.compile_cache, cache.device)
-    options = NetOptions(settings.fuse_qkv, settings.channels_last, ready)
+    kept = settings.compile and settings.compile_cache is not None and load_compiled(settings.compile_cache, cache.device)
+    options = NetOptions(settings.fuse_qkv, settings.channels_last, kept or settings.compile_now)
 
     @lru_cache(maxsize=KEPT)
     def embeddings(prompt: str, negative_prompt: str) -> Mapping[str, Tensor]:

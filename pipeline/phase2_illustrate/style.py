@@ -74,6 +74,8 @@ def fuse(unet: Any, wanted: Fusion) -> None:
         layers = Counter(layer for key in factors if (layer := _layer(key)))
         _check(name, factors, layers)
         StableDiffusionXLLoraLoaderMixin.load_lora_into_unet(factors, alphas, unet, adapter_name=_ADAPTER, metadata=metadata)
+    except torch.OutOfMemoryError:
+        raise  # the card's fault, not the file's
     # What the libraries raise for a file that does not fit: a layer of another shape, no layer at all, half a pair.
     except (SafetensorError, ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
         raise BrokenModel(name, f"it does not fit the UNet ({' '.join(str(error).split())[:200]})") from error
