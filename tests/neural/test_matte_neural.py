@@ -220,6 +220,23 @@ def test_a_small_part_in_the_middle_of_the_box_stays():
     assert not kept[5:25, 5:10].any()
 
 
+def test_a_part_that_lies_mostly_beside_the_box_goes():
+    box = (0.0, 18.0, 75.0, 75.0)
+    kept = vehicle_only(parts(), box)  # 7 of its 20 rows are in the box
+    assert not kept[:26, :15].any()
+    assert vehicle_only(parts(), (0.0, 10.0, 75.0, 75.0))[15, 7] == 255  # 15 of them
+
+
+def test_a_speck_in_the_middle_of_the_box_stays_beside_a_large_part():
+    alpha = np.zeros((200, 200), np.uint8)
+    alpha[20:60, 20:180] = 255
+    alpha[100:102, 100:102] = 200
+    alpha[170:172, 100:102] = 200
+    kept = vehicle_only(alpha, (15.0, 15.0, 185.0, 185.0))
+    assert (kept[:150] == alpha[:150]).all()
+    assert not kept[150:].any()
+
+
 def test_nothing_stays_of_a_box_without_vehicle():
     assert not vehicle_only(parts(), (80.0, 10.0, 95.0, 25.0)).any()
 

@@ -61,6 +61,17 @@ def test_the_outline_is_drawn_once():
     assert (part(control_edges(rgb, inside), 140, 310, 160, 690).sum(1) == 1).all()
 
 
+@pytest.mark.parametrize("side", [512, 1024])
+def test_specks_go_by_their_length_and_not_by_their_contrast(side):
+    k = side // 512
+    rgb = np.full((side, side, 3), 200, np.uint8)
+    cv2.circle(rgb, (128 * k, 256 * k), k, (20, 20, 20), -1)  # a drop
+    cv2.rectangle(rgb, (380 * k, 254 * k), (385 * k, 257 * k), (20, 20, 20), -1)  # a small lamp
+    edges = control_edges(rgb) > 0
+    assert not edges[:, : side // 2].any()
+    assert edges[:, side // 2 :].any()
+
+
 def test_grain_is_smoothed_away_before_the_edges():
     rgb, _ = car(1024)
     flat = np.s_[540:660, 600:800]
