@@ -4,13 +4,12 @@
 """
 
 import os
-import re
 import shutil
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from tests import torchvision_shim as _shim  # noqa: F401 — before anything that imports torchvision
 from tests.tiny_birefnet import checkpoint
+from tests.tiny_lora import LoraForm, write_lora
 from tests.tiny_tokenizers import write_bert_tokenizer, write_clip_tokenizer
 
 PROMPT = "flat vector illustration, minimalist style, clean lines, solid colors"
@@ -56,7 +56,7 @@ def replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def write_style(volume: Path, name: str = "style", form: "LoraForm" = "diffusers", seed: int = 1, extent: float = 0.2) -> Path:
+def write_style(volume: Path, name: str = "style", form: LoraForm = "diffusers", seed: int = 1, extent: float = 0.2) -> Path:
     """Install a style LoRA that changes what the UNet of this volume draws; `extent` says how much."""
     path = volume / "styles" / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
@@ -353,47 +353,6 @@ def _realesrgan(folder: Path) -> None:
         put(name, width, width)
     put("conv_last", width, 3)
     save_file(tensors, folder / "RealESRGAN_x4plus_anime_6B.safetensors", metadata={"format": "pt"})
-
-
-# --- LoRA ---
-
-#: How tensors are named: by diffusers; by sd-scripts with diffusers' block names, as lcm-lora is; by sd-scripts as it writes SDXL.
-LoraForm = Literal["diffusers", "kohya", "kohya-sgm"]
-
-
-def write_lora(path: Path, unet: nn.Module, form: LoraForm, seed: int, extent: float, rank: int = 4) -> None:
-    """Random factors for every attention projection of `unet`; the forms of sd-scripts ("kohya") carry alphas of half the rank."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    random = torch.Generator().manual_seed(seed)
-    tensors: dict[str, Tensor] = {}
-    for name, layer in _projections(unet):
-        down = torch.randn(rank, layer.in_features, generator=random) / layer.in_features**0.5
-        up = torch.randn(layer.out_features, rank, generator=random) * extent / rank**0.5
-        if form == "diffusers":
-            tensors[f"unet.{name}.lora_A.weight"], tensors[f"unet.{name}.lora_B.weight"] = down.half(), up.half()
-        else:
-            key = f"lora_unet_{(name if form == 'kohya' else _sgm(name)).replace('.', '_')}"
-            tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down.half(), up.half()
-            tensors[f"{key}.alpha"] = torch.tensor(rank / 2).half()
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-def _sgm(name: str) -> str:
-    """A module of SDXL's UNet as Stability's own code numbers it: three blocks a level."""
-    kind, level, _, block, rest = re.fullmatch(r"(down|mid|up)_blocks?\.?(\d?)\.(attentions)\.(\d)\.(.+)", name).groups()  # type: ignore[union-attr]
-    if kind == "mid":
-        return f"middle_block.1.{rest}"
-    return (
-        f"input_blocks.{3 * int(level) + int(block) + 1}.1.{rest}"
-        if kind == "down"
-        else f"output_blocks.{3 * int(level) + int(block)}.1.{rest}"
-    )
-
-
-def _projections(unet: nn.Module) -> Iterator[tuple[str, nn.Linear]]:
-    for name, layer in unet.named_modules():
-        if isinstance(layer, nn.Linear) and name.endswith(("to_q", "to_k", "to_v", "to_out.0")):
-            yield name, layer
 
 
 def _unet_of(volume: Path) -> nn.Module:

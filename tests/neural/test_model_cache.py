@@ -71,9 +71,8 @@ def test_what_a_job_moves_on_a_24_gb_card() -> None:
     weights = {name: catalogue[name].bytes() or 0 for name in (*job, "realesrgan-anime")}
     budget = weight_budget(25_000_000_000)
     assert budget is not None
-    assert to_evict(weights, {name: weights[name] for name in weights if name.startswith(("sdxl", "controlnet"))}, budget) == (
-        "grounding-dino",
-    )
+    drawing = {name: size for name, size in weights.items() if name.startswith(("sdxl", "controlnet"))}
+    assert to_evict(weights, drawing, budget) == ("grounding-dino",)
     assert sum(drawing.values()) <= budget
 
 
