@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from pipeline.palette import Palette
+from pipeline.phase3_enforce import ciede2000, ciede2000_torch
 from pipeline.steps import Tell, Upscale
 from pipeline.values import Rgb
 
@@ -84,10 +87,10 @@ def _enlarged(descriptor: Any, batch: torch.Tensor) -> torch.Tensor:
     return out
 
 
-def enlarge(rgb: Rgb, descriptor: Any, device: torch.device, dtype: torch.dtype, pixels: int, tell: Tell) -> Rgb:
-    """(h, w, 3) uint8 sRGB → (h · scale, w · scale, 3) by the descriptor's network, at most `pixels` of the input at once.
+def enlarge(rgb: Rgb, descriptor: Any, device: torch.device, dtype: torch.dtype, pixels: int, tell: Tell) -> torch.Tensor:
+    """(h, w, 3) uint8 sRGB → (h · scale, w · scale, 3) uint8 on the device, at most `pixels` of the input at once.
 
-    `tell` hears the fraction done before each batch of tiles and at the end. The canvas stays on the device in 8 bits until it is whole.
+    `tell` hears the fraction done before each batch of tiles and at the end.
     Raises RuntimeError naming the model where it answers a wrong shape, NaN or infinity.
     """
     height, width = rgb.shape[:2]
@@ -110,7 +113,7 @@ def enlarge(rgb: Rgb, descriptor: Any, device: torch.device, dtype: torch.dtype,
     if not finite.item():
         raise RuntimeError(f"{NAME} answered with values that are not finite")
     tell(1.0)
-    return np.asarray(canvas.cpu().numpy())
+    return canvas
 
 
 def fitted(rgb: Rgb, height: int, width: int) -> Rgb:
@@ -122,13 +125,16 @@ def fitted(rgb: Rgb, height: int, width: int) -> Rgb:
 
 
 def make_upscale(cache: "ModelCache") -> Upscale:
-    """The step that enlarges with `realesrgan-anime`; a factor that is not the network's own comes from resizing its answer."""
+    """The step that enlarges and labels with `realesrgan-anime`; a factor that is not the network's own comes from resizing its answer."""
 
-    def upscale(rgb: Rgb, factor: float, tell: Tell) -> Rgb:
+    def upscale(rgb: Rgb, factor: float, palette: Palette, tell: Tell) -> NDArray[np.uint8]:
         (descriptor,) = cache.take(NAME)
         pixels = _LEAN if cache.lean else _ON_CPU if cache.device.type == "cpu" else _ON_CARD
+        height, width = round(rgb.shape[0] * factor), round(rgb.shape[1] * factor)
         with torch.inference_mode():
             big = enlarge(rgb, descriptor, cache.device, cache.dtype(NAME), pixels, tell)
-        return fitted(big, round(rgb.shape[0] * factor), round(rgb.shape[1] * factor))
+            if big.is_cuda and tuple(big.shape[:2]) == (height, width):  # one byte a pixel leaves the card, not three
+                return np.asarray(ciede2000_torch.label(big, palette).cpu().numpy())
+        return ciede2000.label(fitted(big.cpu().numpy(), height, width), palette)
 
     return upscale
