@@ -75,7 +75,7 @@ def prepare(
 
 def control_picture(picture: Gray, dtype: torch.dtype, device: torch.device) -> Tensor:
     """(S, S) uint8 → (1, 3, S, S) of 0..1, the same in all three channels."""
-    return (torch.from_numpy(picture).to(device).to(torch.float32) / 255).to(dtype)[None, None].repeat(1, 3, 1, 1)
+    return (torch.from_numpy(picture.copy()).to(device).to(torch.float32) / 255).to(dtype)[None, None].repeat(1, 3, 1, 1)
 
 
 def active(controls: Sequence[Control], step: int, steps: int) -> tuple[Control, ...]:
@@ -221,7 +221,7 @@ def _tiled(vae: Any, tiled: bool) -> None:
 
 def encode(vae: Any, rgb: Rgb, device: torch.device, tiled: bool) -> Tensor:
     """The picture's latents, float32: the mean of what the VAE thinks possible, so that no random number is spent."""
-    picture = torch.from_numpy(rgb).to(device).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1
+    picture = torch.from_numpy(rgb.copy()).to(device).permute(2, 0, 1)[None].to(torch.float32) / 127.5 - 1
     _tiled(vae, tiled)
     latents: Tensor = vae.encode(picture.to(vae.dtype)).latent_dist.mode().float() * vae.config.scaling_factor
     return _checked(latents, (1, vae.config.latent_channels, rgb.shape[0] // SCALE, rgb.shape[1] // SCALE))

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -73,22 +74,22 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
     def embeddings(prompt: str, negative_prompt: str) -> Mapping[str, Tensor]:
         kept = kept_prompts.read(prompts, prompt, negative_prompt) if prompts is not None and prompts.is_file() else None
         if kept is None:
-            (text,) = _take(cache, "sdxl-text")
+            (text,) = cache.take("sdxl-text")
             made = kept_prompts.encode(text, prompt, negative_prompt, cache.device)
             kept = {name: tensor.cpu() for name, tensor in made.items()}
         return kept
 
     @lru_cache(maxsize=KEPT)
     def planned(steps: int, strength: float, few: bool) -> Schedule:
-        (config,) = _take(cache, "sdxl-scheduler")
+        (config,) = cache.take("sdxl-scheduler")
         return schedule(config, steps, strength, few)
 
     def redraw(rgb: Rgb, brief: Brief, tell: Tell) -> tuple[Rgb, tuple[str, ...]]:
         _check(rgb, brief)
         fusions, few, warnings = _fusions(brief, style, few_step)
+        plan = planned(brief.steps, brief.strength, few)
         wishes = _wishes(brief, settings)
         nets = {UNET: unet(options, fusions), **{wish.net: controlnet(wish.net, options) for wish in wishes}}
-        plan = planned(brief.steps, brief.strength, few)
         told = embeddings(brief.prompt, brief.negative_prompt)
         with torch.inference_mode():
             start, fresh = _noise(cache, rgb, brief, plan)
@@ -98,7 +99,7 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
             controls = [_control(wish, net, dtype, cache.device) for wish in wishes]
             graphs = settings.cuda_graphs and cache.device.type == "cuda" and not cache.lean
             latents = denoise(start, fresh, plan, net, controls, conditions, brief.guidance, tell, graphs)
-            (vae,) = _take(cache, VAE)
+            (vae,) = cache.take(VAE)
             return decode(vae, latents, cache.lean), warnings
 
     return redraw
@@ -109,18 +110,19 @@ def _check(rgb: Rgb, brief: Brief) -> None:
     if rgb.shape != (side, side, 3) or side == 0 or side % MULTIPLE:
         raise ValueError(f"a picture of {rgb.shape} cannot be drawn: its sides must be equal and a multiple of {MULTIPLE}")
     for name, picture in (("depth", brief.depth), ("edges", brief.edges)):
-        if picture is not None and picture.shape != (side, side):
-            raise ValueError(f"{name} of {picture.shape} do not fit a picture of {rgb.shape}")
+        if picture is not None and (picture.shape != (side, side) or picture.dtype != np.uint8):
+            raise ValueError(f"{name} of {picture.shape} {picture.dtype} do not fit a picture of {rgb.shape}: they must be (S, S) uint8")
 
 
 def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[tuple[Fusion, ...], bool, tuple[str, ...]]:
     """The LoRAs to fuse, whether the few-step schedule is run, and what the caller must know of it."""
-    fusions, warnings = [], []
+    fusions: list[Fusion] = []
+    warnings: list[str] = []
     if style is None:
         warnings.append(STYLE_MISSING)
     elif brief.lora_scale != 0:
         fusions.append(fusion(style, brief.lora_scale))
-        if changes_text(style):
+        if changes_text(fusions[0]):
             warnings.append(STYLE_IN_PART)
     few = brief.few_step and few_step is not None
     if brief.few_step and few_step is None:
@@ -137,22 +139,16 @@ def _wishes(brief: Brief, settings: DrawSettings) -> list[_Wish]:
     wishes = []
     if brief.depth is not None and brief.depth_weight != 0:
         wishes.append(_Wish(depth, UNION_DEPTH if union else None, brief.depth, brief.depth_weight, 1.0))
-    if brief.edges is not None and brief.canny_weight != 0 and brief.canny_end * brief.steps >= 1:
+    if brief.edges is not None and brief.canny_weight != 0 and 1 / brief.steps <= brief.canny_end:
         wishes.append(_Wish(canny, UNION_CANNY if union else None, brief.edges, brief.canny_weight, brief.canny_end))
     return wishes
-
-
-def _take(cache: ModelCache, *wanted: str | Prepared) -> tuple[Any, ...]:
-    """From the cache, outside inference mode: weights made or moved inside it could never be changed again outside."""
-    with torch.inference_mode(False), torch.no_grad():
-        return cache.take(*wanted)
 
 
 def _nets(cache: ModelCache, wanted: Mapping[str, Prepared]) -> Net:
     """All nets on the card together; in lean mode each when it is asked for, so that the cache may put the others away meanwhile."""
     if cache.lean:
-        return lambda name: _take(cache, wanted[name])[0]
-    return dict(zip(wanted, _take(cache, *wanted.values()), strict=True)).__getitem__
+        return lambda name: cache.take(wanted[name])[0]
+    return dict(zip(wanted, cache.take(*wanted.values()), strict=True)).__getitem__
 
 
 def _noise(cache: ModelCache, rgb: Rgb, brief: Brief, plan: Schedule) -> tuple[Tensor, Tensor]:
@@ -165,7 +161,7 @@ def _noise(cache: ModelCache, rgb: Rgb, brief: Brief, plan: Schedule) -> tuple[T
     noise, *fresh = (torch.randn((1, *shape), generator=generator) for _ in range(1 + plan.fresh))
     start = plan.start[1] * noise.to(cache.device)
     if brief.strength < 1:
-        (vae,) = _take(cache, VAE)
+        (vae,) = cache.take(VAE)
         start = plan.start[0] * encode(vae, rgb, cache.device, cache.lean) + start
     return start, torch.cat([*fresh, noise[:0]]).to(cache.device)
 

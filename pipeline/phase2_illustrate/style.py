@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +49,10 @@ def names(path: Path) -> frozenset[str]:
         raise BrokenModel(path.name, f"it is not a whole safetensors file ({error})") from error
 
 
-def changes_text(path: Path) -> bool:
+@lru_cache(maxsize=8)
+def changes_text(wanted: Fusion) -> bool:
     """Whether the file also has factors for the text encoders, which the prompt's kept embeddings know nothing of."""
-    return any(name.startswith(("lora_te", "text_encoder")) for name in names(path))
+    return any(name.startswith(("lora_te", "text_encoder")) for name in names(wanted.path))
 
 
 def fuse(unet: Any, wanted: Fusion) -> None:

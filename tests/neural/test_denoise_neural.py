@@ -1,6 +1,7 @@
 """The schedule as numbers against the samplers themselves, the loop's parts, and what is done to the nets."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.phase2_illustrate import denoise
+from pipeline.phase2_illustrate import denoise, draw_neural
 from pipeline.phase2_illustrate.denoise import Control, active
 from pipeline.phase2_illustrate.diffusion_nets import NetOptions, compiled_code, controlnet, fuse_projections, load_compiled
 from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
@@ -86,6 +87,25 @@ def test_a_control_is_released_where_stock_diffusers_releases_it(until: float, c
     kept = [1.0 - float((i + 1) / 30 > until) for i in range(30)]  # StableDiffusionXLControlNetPipeline, step 7.1
     assert [len(active([control], i, 30)) for i in range(30)] == kept
     assert sum(kept) == counts
+
+
+def test_each_stretch_is_captured_once(tiny_volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would be a CUDA graph on a card: never of a stretch's first step, never of two stretches in one."""
+    captures: list[list[float]] = []
+
+    def captured(step: Any, latents: Any, timestep: torch.Tensor) -> Any:
+        captures.append([])
+        return lambda *inputs: (captures[-1].append(float(inputs[1])), step(*inputs))[1]
+
+    monkeypatch.setattr(denoise, "captured", captured)
+    real = denoise.denoise
+    drawn = []
+    for graphs in (False, True):
+        monkeypatch.setattr(draw_neural, "denoise", lambda *args, graphs=graphs: real(*args[:-1], graphs))
+        redraw = make_redraw(cache_of(tiny_volume), DrawSettings(), None, None, kept_prompts(tiny_volume))
+        drawn.append(redraw(RGB[:64, :64], replace(_small(), steps=8), lambda _: None)[0].tobytes())
+    assert drawn[0] == drawn[1]
+    assert [len(steps) for steps in captures] == [5, 1]
 
 
 def test_a_control_picture_is_of_0_to_1_in_three_channels() -> None:

@@ -300,6 +300,7 @@ def test_an_exchanged_style_is_seen(tiny_volume: Path, tmp_path: Path) -> None:
         (RGB[..., :1], {}),
         (RGB, {"depth": BRIEF.edges[:64, :64]}),  # type: ignore[index]
         (RGB, {"edges": BRIEF.edges[:64]}),  # type: ignore[index]
+        (RGB, {"depth": BRIEF.depth / 255}),  # type: ignore[operator]
         (RGB, {"strength": 0.0}),
         (RGB, {"strength": 0.001}),
         (RGB, {"steps": 0}),

@@ -150,6 +150,17 @@ def test_a_damaged_style_stops_the_drawing_and_spoils_nothing(volume: Path) -> N
         styled(*small(), heard)
 
 
+def test_a_card_without_memory_is_no_damaged_style(volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.loaders.lora_pipeline import StableDiffusionXLLoraLoaderMixin as Loader
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(Loader, "load_lora_into_unet", full)
+    with pytest.raises(torch.OutOfMemoryError):
+        fuse(fresh_unet(volume), fusion(volumes.write_style(volume), 1.0))
+
+
 def test_a_style_that_also_changes_the_text_is_used_in_part_and_said_so(volume: Path) -> None:
     style = volumes.write_style(volume)
     draw = make_redraw(cache_of(volume), DrawSettings(), style, None, kept_prompts(volume))
@@ -158,7 +169,7 @@ def test_a_style_that_also_changes_the_text_is_used_in_part_and_said_so(volume: 
     tensors = load_file(style) | {f"{layer}.{name}.weight": tensor for name, tensor in NEW.items()}
     style.unlink()
     save_file(tensors, style)
-    assert changes_text(style)
+    assert changes_text(fusion(style, 0.8))
     drawn, warnings = draw(*small(), heard)
     assert warnings == (STYLE_IN_PART,)
     assert far(drawn, alone) == 0
