@@ -10,7 +10,7 @@ from torch import nn
 
 from model_cache.cache import Prepared
 from model_cache.volume import BrokenModel
-from pipeline.phase2_illustrate.denoise import UNET
+from pipeline.phase2_illustrate.denoise import UNET, VAE
 from pipeline.phase2_illustrate.style import Fusion, fuse
 
 
@@ -47,6 +47,15 @@ def controlnet(name: str, options: NetOptions) -> Prepared:
     return Prepared(name, options, prepare)
 
 
+def vae(options: NetOptions) -> Prepared:
+    """The VAE: nearly all of its arithmetic is convolutions, which tensor cores want in channels_last."""
+
+    def prepare(model: Any) -> Any:
+        return model.to(memory_format=torch.channels_last) if options.channels_last else model
+
+    return Prepared(VAE, options.channels_last, prepare)
+
+
 def _fast(model: Any, options: NetOptions) -> Any:
     if options.fuse_qkv:
         fuse_projections(model)
@@ -54,7 +63,8 @@ def _fast(model: Any, options: NetOptions) -> Any:
         model.to(memory_format=torch.channels_last)
     if options.compiled:
         model._repeated_blocks = ["BasicTransformerBlock"]  # diffusers knows it of the UNet, not of the ControlNets
-        model.compile_repeated_blocks(fullgraph=True)
+        # For each shape its own code: there are two a net, and kept code for sizes that vary would be slower.
+        model.compile_repeated_blocks(fullgraph=True, dynamic=False)
     return model
 
 

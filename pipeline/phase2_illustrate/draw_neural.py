@@ -12,8 +12,8 @@ from torch import Tensor
 
 from model_cache import prompts as kept_prompts
 from model_cache.cache import ModelCache, Prepared
-from pipeline.phase2_illustrate.denoise import UNET, VAE, Control, Net, control_picture, decode, denoise, encode, prepare
-from pipeline.phase2_illustrate.diffusion_nets import NetOptions, controlnet, load_compiled, unet
+from pipeline.phase2_illustrate.denoise import UNET, Control, Net, control_picture, decode, denoise, encode, prepare
+from pipeline.phase2_illustrate.diffusion_nets import NetOptions, controlnet, load_compiled, unet, vae
 from pipeline.phase2_illustrate.noise_schedule import Schedule, schedule
 from pipeline.phase2_illustrate.style import Fusion, changes_text, fusion
 from pipeline.steps import Brief, Redraw, Tell
@@ -92,15 +92,15 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
         nets = {UNET: unet(options, fusions), **{wish.net: controlnet(wish.net, options) for wish in wishes}}
         told = embeddings(brief.prompt, brief.negative_prompt)
         with torch.inference_mode():
-            start, fresh = _noise(cache, rgb, brief, plan)
+            start, fresh = _noise(cache, vae(options), rgb, brief, plan)
             net = _nets(cache, nets)
             dtype = cache.dtype(UNET)
             conditions = prepare(told, brief.guidance > 1, cache.lean, rgb.shape[0], dtype, cache.device)
             controls = [_control(wish, net, dtype, cache.device) for wish in wishes]
             graphs = settings.cuda_graphs and cache.device.type == "cuda" and not cache.lean
             latents = denoise(start, fresh, plan, net, controls, conditions, brief.guidance, tell, graphs)
-            (vae,) = cache.take(VAE)
-            return decode(vae, latents, cache.lean), warnings
+            (decoder,) = cache.take(vae(options))
+            return decode(decoder, latents, cache.lean), warnings
 
     return redraw
 
@@ -151,7 +151,7 @@ def _nets(cache: ModelCache, wanted: Mapping[str, Prepared]) -> Net:
     return dict(zip(wanted, cache.take(*wanted.values()), strict=True)).__getitem__
 
 
-def _noise(cache: ModelCache, rgb: Rgb, brief: Brief, plan: Schedule) -> tuple[Tensor, Tensor]:
+def _noise(cache: ModelCache, encoder: Prepared, rgb: Rgb, brief: Brief, plan: Schedule) -> tuple[Tensor, Tensor]:
     """The first latents and the noise that the schedule adds later, on the card.
 
     Drawn on the processor in float32: the same seed gives the same noise on every card and in every precision.
@@ -161,8 +161,8 @@ def _noise(cache: ModelCache, rgb: Rgb, brief: Brief, plan: Schedule) -> tuple[T
     noise, *fresh = (torch.randn((1, *shape), generator=generator) for _ in range(1 + plan.fresh))
     start = plan.start[1] * noise.to(cache.device)
     if brief.strength < 1:
-        (vae,) = cache.take(VAE)
-        start = plan.start[0] * encode(vae, rgb, cache.device, cache.lean) + start
+        (model,) = cache.take(encoder)
+        start = plan.start[0] * encode(model, rgb, cache.device, cache.lean) + start
     return start, torch.cat([*fresh, noise[:0]]).to(cache.device)
 
 
