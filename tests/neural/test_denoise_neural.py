@@ -89,6 +89,27 @@ def test_a_control_is_released_where_stock_diffusers_releases_it(until: float, c
     assert sum(kept) == counts
 
 
+def test_the_unet_in_16_bits_is_within_1_percent_in_every_step(tiny_volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, Any, torch.Tensor]] = []
+    cache, half = cache_of(tiny_volume), cache_of(tiny_volume)
+
+    def keep(_: Any, args: Any, named: Any, output: Any) -> None:
+        calls.append((args, named, output[0]))
+
+    cache.take("sdxl-unet")[0].register_forward_hook(keep, with_kwargs=True)
+    make_redraw(cache, DrawSettings(), None, None, kept_prompts(tiny_volume))(RGB[:64, :64], _small(), lambda _: None)
+    monkeypatch.setattr(half, "dtype", lambda _: getattr(torch, cache.volume.catalogue["sdxl-unet"].dtype))
+    (rounded,) = half.take("sdxl-unet")
+    assert len(calls) == 4
+    for (latents, timestep, text), named, exact in calls:
+        told = {"text_embeds": named["added_cond_kwargs"]["text_embeds"].half(), "time_ids": named["added_cond_kwargs"]["time_ids"]}
+        more = {"down_block_additional_residuals": [part.half() for part in named["down_block_additional_residuals"]]}
+        more["mid_block_additional_residual"] = named["mid_block_additional_residual"].half()
+        with torch.inference_mode():
+            answer = rounded(latents.half(), timestep, text.half(), added_cond_kwargs=told, return_dict=False, **more)[0].float()
+        assert 0 < float((answer - exact).norm() / exact.norm()) < 0.01
+
+
 def test_each_stretch_is_captured_once(tiny_volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would be a CUDA graph on a card: never of a stretch's first step, never of two stretches in one."""
     captures: list[list[float]] = []

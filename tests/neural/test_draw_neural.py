@@ -199,6 +199,25 @@ def test_lean_mode_draws_the_same_with_one_net_at_a_time(tiny_volume: Path, monk
     assert all(cache.loads[name] == 1 for name in NETS)
 
 
+@pytest.mark.parametrize("nets", ["separate", "union"])
+def test_as_on_a_card_the_nets_compute_in_16_bits_and_the_schedule_in_32(
+    tiny_volume: Path, tmp_path: Path, nets: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = with_union(tiny_volume, tmp_path / "v")
+    seen: list[torch.Tensor] = []
+    real = draw_neural.decode
+    monkeypatch.setattr(draw_neural, "decode", lambda vae, latents, tiled: (seen.append(latents), real(vae, latents, tiled))[1])
+    for dtype in (torch.float32, torch.float16):
+        cache = cache_of(volume)
+        monkeypatch.setattr(cache, "dtype", lambda name, dtype=dtype: dtype)
+        redraw = make_redraw(cache, DrawSettings(nets=nets), volumes.write_style(volume), None, None)
+        drawn, _ = redraw(*small(strength=0.5), heard)
+        assert drawn.std() > 0
+    exact, rounded = seen
+    assert rounded.dtype == torch.float32
+    assert 0 < float((rounded - exact).norm() / exact.norm()) < 0.02
+
+
 # --- prompts ---
 
 
