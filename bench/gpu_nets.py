@@ -260,13 +260,13 @@ def processor(name: str, folder: Path) -> Any:
 def make(name: str, device: torch.device, dtype: torch.dtype) -> Any:
     """The network `name` at its published size, random, in evaluation mode: a module, or spandrel's descriptor around one.
 
-    Made in 16 bit, as published files are, then turned into `dtype`: the same weights whatever they are computed in.
+    Rounded to 16 bit, as most published files are, then turned into `dtype`: the same weights whatever they are computed in.
     """
     torch.manual_seed(sum(name.encode()))
-    with made_on(device, torch.float16 if device.type == "cuda" else torch.float32):
+    with made_on(device, torch.float32):
         made = MAKERS[name]()
     module = made if isinstance(made, nn.Module) else made.model
-    module.to(device=device, dtype=dtype).eval().requires_grad_(False)
+    module.to(device=device, dtype=torch.float16).to(dtype).eval().requires_grad_(False)
     return made
 
 

@@ -17,18 +17,13 @@ On a machine that cannot fetch packages, carry what it lacks as wheels and put t
 """
 
 import argparse
-import contextlib
-import json
 import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-from unittest.mock import patch
 
 import diffusers
 import numpy as np
@@ -36,13 +31,12 @@ import structlog
 import torch
 import transformers
 
-from bench import gpu_nets
-from bench.gpu_measure import Figure, card, matrix_rate, measured, median, memory, relative_error, versions
+from bench import gpu_ways
+from bench.gpu_measure import Figure, Marks, card, matrix_rate, measured, median, memory, relative_error, versions
+from bench.gpu_source import Bench, opened, redraw_of
 from bench.gpu_stages import (
     GENUINE,
-    NEGATIVE,
     PARTS,
-    PROMPT,
     TINY,
     Scene,
     Size,
@@ -55,102 +49,13 @@ from bench.gpu_stages import (
     stock,
     unet_step,
 )
-from model_cache import cache as caches
 from model_cache import prompts
-from model_cache.catalogue import load_catalogue
-from model_cache.loaders import Loaded, load
-from model_cache.volume import Volume
-from pipeline.phase2_illustrate.diffusion_nets import save_compiled
-from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
-from pipeline.steps import Brief, Redraw
-from tests import tiny_volume
+from pipeline.steps import Brief
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks" / "gpu_pipeline.md"
 COMMAND = "python -m bench.gpu_pipeline --docs"
-#: Networks that a standard job uses.
-NAMES = (
-    "grounding-dino",
-    "sam",
-    "lama",
-    "birefnet",
-    "depth-anything",
-    "sdxl-scheduler",
-    "sdxl-unet",
-    "controlnet-depth",
-    "controlnet-canny",
-    "sdxl-vae",
-    "realesrgan-anime",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Where the networks come from: `cache` the worker's own; `fresh` another, untouched copy of a network on the device."""
-
-    device: torch.device
-    cache: caches.ModelCache
-    fresh: Callable[[str], Any]
-    prompts: Path
-
-
-@contextlib.contextmanager
-def opened(genuine: bool, volume: Path | None) -> Iterator[Bench]:
-    """The networks: published sizes on a card, made there, or a volume of tiny ones on whatever there is."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with tempfile.TemporaryDirectory() as folder:
-        home = volume or Path(folder)
-        kept = home / "prompts" / "default.safetensors"
-        if genuine:
-            _write_small_files(home, kept)
-        elif volume is None:
-            tiny_volume.build(home)
-        files = Volume(home, load_catalogue())
-
-        def read(where: Volume, name: str, dtype: torch.dtype) -> Any:
-            return _made(where, name, dtype, device) if genuine else load(where, name, dtype)
-
-        def fresh(name: str) -> Any:
-            return read(files, name, cache.dtype(name)).to(device)
-
-        # Instead of reading files the cache is handed networks that were made; everything else is its own work.
-        with patch.object(caches, "load", read):
-            cache = caches.open_cache(files, device)
-            yield Bench(device, cache, fresh, kept)
-
-
-def _write_small_files(home: Path, kept: Path) -> None:
-    """What is no network: the scheduler's configuration, as published, and embeddings of the default prompt, random."""
-    scheduler = {
-        "_class_name": "EulerDiscreteScheduler",
-        "beta_end": 0.012,
-        "beta_schedule": "scaled_linear",
-        "beta_start": 0.00085,
-        "interpolation_type": "linear",
-        "num_train_timesteps": 1000,
-        "prediction_type": "epsilon",
-        "sample_max_value": 1.0,
-        "set_alpha_to_one": False,
-        "skip_prk_steps": True,
-        "steps_offset": 1,
-        "timestep_spacing": "leading",
-        "trained_betas": None,
-        "use_karras_sigmas": False,
-    }
-    file = home / "models" / "sdxl-scheduler" / "scheduler_config.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(json.dumps(scheduler))
-    random = torch.Generator().manual_seed(0)
-    shapes = {name: (1, 1280) if "pooled" in name else (1, 77, 2048) for name in prompts.NAMES}
-    prompts.write(kept, PROMPT, NEGATIVE, {name: torch.randn(shape, generator=random).half() for name, shape in shapes.items()})
-
-
-def _made(files: Volume, name: str, dtype: torch.dtype, device: torch.device) -> Any:
-    if name == "sdxl-scheduler":
-        return load(files, name, dtype)
-    network = gpu_nets.make(name, device, dtype)
-    if files.catalogue[name].kind == "transformers":
-        return Loaded(network, gpu_nets.processor(name, files.file(name, "")))
-    return network
+#: What may be left out where time is short: stock diffusers, the comparison with float32, the other ways to draw.
+OPTIONAL = ("stock", "exactness", "ways")
 
 
 # --- what is measured ---
@@ -174,20 +79,6 @@ class Check:
         met = self.value >= self.limit if self.at_least else self.value <= self.limit
         asked = f"asked {'at least' if self.at_least else 'at most'} {self.limit:g}"
         return f"- {self.what}: {self.value:.3g}{self.unit} ({asked}) {'met' if met else 'MISSED'}"
-
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A way to run the drawing: median seconds of the whole, and how far its picture is from the plain one's, mean of 0..255."""
-
-    name: str
-    seconds: float
-    first: float
-    apart: float
-
-
-def redraw_of(bench: Bench, **options: Any) -> Redraw:
-    return make_redraw(bench.cache, DrawSettings(**options), None, None, bench.prompts)
 
 
 def draw_rows(bench: Bench, picture: Scene, told: Brief, repeats: int) -> list[Figure]:
@@ -221,49 +112,19 @@ def stock_beside_ours(bench: Bench, picture: Scene, told: Brief, repeats: int) -
     embeddings = prompts.read(bench.prompts, told.prompt, told.negative_prompt)
     (scheduler,) = bench.cache.take("sdxl-scheduler")
     redraw, theirs = redraw_of(bench), stock(bench.fresh, scheduler, embeddings or {}, picture, told)
-    ours, other = [], []
+    ours, other, apart = [], [], 0.0
     for turn in range(repeats + 1):
-        time_of, first = drawn(redraw, picture, told, bench.device)
-        one = measured("stock", theirs, bench.device, 1, count=False) if turn else None
-        if one is not None:
-            ours.append(time_of.whole)
-            other.append(one.seconds)
-    apart = float(np.abs(first.astype(int) - theirs()).mean())
+        taken, one = drawn(redraw, picture, told, bench.device)
+        marks = Marks(bench.device)
+        marks.mark()
+        another = theirs()
+        marks.mark()
+        if turn == 0:  # both are warm now
+            apart = float(np.abs(one.astype(int) - another).mean())
+        else:
+            ours.append(taken.whole)
+            other += marks.seconds()
     return median(ours), median(other), apart
-
-
-def options(bench: Bench, picture: Scene, told: Brief, repeats: int) -> list[Option]:
-    """The same drawing run in every way there is, alone and together."""
-    plain = {"fuse_qkv": False, "channels_last": False}
-    both = {"fuse_qkv": True, "channels_last": True}
-    ways: dict[str, dict[str, Any]] = {
-        "plain": plain,
-        "joint projections": {**plain, "fuse_qkv": True},
-        "channels last": {**plain, "channels_last": True},
-        "both": both,
-    }
-    if bench.device.type == "cuda":
-        ways["both, CUDA graphs"] = {**both, "cuda_graphs": True}
-        ways["both, compiled"] = {**both, "compile": True}
-        ways["both, compiled, CUDA graphs"] = {**both, "compile": True, "cuda_graphs": True}
-    rows, reference = [], None
-    with tempfile.TemporaryDirectory() as folder:
-        for name, way in ways.items():
-            begun = {"compile_cache": _begun(Path(folder), bench.device)} if way.get("compile") else {}
-            redraw = redraw_of(bench, **way, **begun)
-            first, rgb = drawn(redraw, picture, told, bench.device)
-            times = [drawn(redraw, picture, told, bench.device)[0].whole for _ in range(repeats)]
-            reference = rgb if reference is None else reference
-            rows.append(Option(name, median(times), first.whole, float(np.abs(rgb.astype(int) - reference).mean())))
-            print(option_line(rows[-1]), flush=True)
-    return rows
-
-
-def _begun(folder: Path, device: torch.device) -> Path:
-    """A kept compile cache with next to nothing in it: the drawing asks for compiled blocks only where there is one."""
-    torch.compile(lambda x: x * 2 + 1)(torch.ones(8, device=device))
-    save_compiled(folder, device)
-    return folder
 
 
 def exactness(bench: Bench, size: Size) -> dict[str, float]:
@@ -295,23 +156,27 @@ def line(row: Figure, rate: float) -> str:
     return f"{row.stage:42}{row.seconds * 1000:>10.1f}{peak:>10}{work:>10}{told[0]:>10}{told[1]:>8}"
 
 
-OPTION_HEADINGS = f"{'drawing':42}{'ms':>10}{'first ms':>10}{'apart':>8}"
-
-
-def option_line(row: Option) -> str:
-    return f"{row.name:42}{row.seconds * 1000:>10.1f}{row.first * 1000:>10.1f}{row.apart:>8.2f}"
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Report:
     """Everything that one run found."""
 
     where: str
     rates: dict[str, float]
-    rows: list[Figure]
-    options: list[Option]
-    checks: list[Check]
-    notes: list[str]
+    rows: list[Figure] = field(default_factory=list)
+    ways: list[gpu_ways.Option] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def rate(self) -> float:
+        """The card's, TFLOP/s, of which shares are taken."""
+        return max(self.rates.values())
+
+    def keep(self, *rows: Figure) -> None:
+        """Note and print lines of the table."""
+        self.rows += rows
+        for row in rows:
+            print(line(row, self.rate), flush=True)
 
 
 def whole_jobs(bench: Bench, size: Size, picture: Scene, told: Brief) -> tuple[Figure, Check, Check]:
@@ -324,48 +189,50 @@ def whole_jobs(bench: Bench, size: Size, picture: Scene, told: Brief) -> tuple[F
     return row, Check("models that a second job loads", again, 0, anywhere=True), Check("peak of a job", row.peak_gb or 0.0, 18, " GB")
 
 
-def examine(bench: Bench, size: Size, repeats: int) -> Report:
+def stages(bench: Bench, size: Size, picture: Scene, told: Brief, repeats: int, report: Report) -> None:
+    """Every step of a job and the drawing taken apart."""
+    print(HEADINGS)
+    whole, loads, peak = whole_jobs(bench, size, picture, told)
+    report.keep(whole)
+    for name, step in steps_of(bench.cache, size, picture, "depth-anything").items():
+        report.keep(measured(name, step, bench.device, repeats))
+    besides = sum(row.seconds for row in report.rows[1:] if row.stage not in PARTS)
+    drawing = draw_rows(bench, picture, told, repeats)
+    report.keep(*drawing)
+    report.notes.append(f"weights and what is kept beside them: {memory(bench.device):.1f} GB")
+    report.checks += [
+        Check(f"{size.steps} steps under both nets", drawing[0].seconds, 2.0, " s"),
+        Check("phases 1 to 3 without the drawing (and without grading)", besides, 1.5, " s"),
+        peak,
+        loads,
+    ]
+
+
+def examine(bench: Bench, size: Size, repeats: int, without: list[str]) -> Report:
     """Measure everything, printing as it goes."""
     picture = scene(size)
     told = brief(picture, size)
     side = 8192 if bench.device.type == "cuda" else 1024
     types = (torch.bfloat16, torch.float16) if bench.device.type == "cuda" else (torch.float32,)
     rates = {str(t).removeprefix("torch."): matrix_rate(bench.device, t, side) for t in types}
-    rate = max(rates.values())
     print(f"matrix product of {side}³: " + ", ".join(f"{name} {value:.4g} TFLOP/s" for name, value in rates.items()))
-    print(HEADINGS)
-    rows = []
-
-    def keep(*new: Figure) -> None:
-        for row in new:
-            rows.append(row)
-            print(line(row, rate), flush=True)
-
-    whole, loads, peak = whole_jobs(bench, size, picture, told)
-    keep(whole)
-    for name, step in steps_of(bench.cache, size, picture, "depth-anything").items():
-        keep(measured(name, step, bench.device, repeats))
-    besides = sum(row.seconds for row in rows[1:] if row.stage not in PARTS)
-    drawing = draw_rows(bench, picture, told, repeats)
-    keep(*drawing)
-    print(f"weights and what is kept beside them: {memory(bench.device):.1f} GB\n{OPTION_HEADINGS}")
-    ways = options(bench, picture, told, repeats)
-    ours, theirs, apart = stock_beside_ours(bench, picture, told, repeats)
-    errors = exactness(bench, size)
-    notes = [
-        f"ours {ours * 1000:.0f} ms, stock diffusers {theirs * 1000:.0f} ms, in turns; their pictures differ by {apart:.2f} of 255",
-        "relative error of one UNet step under both nets: " + ", ".join(f"{name} {value:.3%}" for name, value in errors.items()),
-    ]
-    used = bench.cache.volume.catalogue["sdxl-unet"].dtype
-    checks = [
-        Check(f"{size.steps} steps under both nets", drawing[0].seconds, 2.0, " s"),
-        Check("stock diffusers' time / ours", theirs / ours, 1.7, at_least=True),
-        Check("phases 1 to 3 without the drawing (and without grading)", besides, 1.5, " s"),
-        peak,
-        loads,
-        Check(f"error of a UNet step in {used}", 100 * errors[used], 1, " %", anywhere=True),
-    ]
-    return Report(f"{card(bench.device)}; {versions()}", rates, rows, ways, checks, notes)
+    report = Report(f"{card(bench.device)}; {versions()}", rates)
+    stages(bench, size, picture, told, repeats, report)
+    if "stock" not in without:
+        ours, theirs, apart = stock_beside_ours(bench, picture, told, repeats)
+        both = f"ours {ours * 1000:.0f} ms, stock diffusers {theirs * 1000:.0f} ms"
+        report.notes.append(f"a drawing, in turns: {both}; their pictures differ by {apart:.2f} of 255")
+        report.checks.append(Check("stock diffusers' time / ours", theirs / ours, 1.7, at_least=True))
+    if "exactness" not in without:
+        errors = exactness(bench, size)
+        shown = ", ".join(f"{name} {value:.3%}" for name, value in errors.items())
+        report.notes.append(f"relative error of one UNet step under both nets: {shown}")
+        used = bench.cache.volume.catalogue["sdxl-unet"].dtype
+        report.checks.append(Check(f"error of a UNet step in {used}", 100 * errors[used], 1, " %", anywhere=True))
+    if "ways" not in without:  # last: a way that fails may leave the card unfit for more
+        print(gpu_ways.HEADINGS)
+        report.ways += gpu_ways.ways(bench, picture, told, repeats)
+    return report
 
 
 def document(report: Report | None) -> str:
@@ -373,16 +240,15 @@ def document(report: Report | None) -> str:
     head = f"# The neural engine on a card\n\nWritten by `{COMMAND}`; its docstring says what it needs and how it measures.\n"
     if report is None:
         return f"{head}\nNot measured: no run on a card yet.\n"
-    rate = max(report.rates.values())
     told = ", ".join(f"{name} {value:.0f} TFLOP/s" for name, value in report.rates.items())
     parts = [
         head,
         f"{datetime.now(UTC):%Y-%m-%d}, {report.where}.",
         f"Networks of published size with random weights. Matrix product of 8192³: {told}; `share` is of the faster.",
-        "\n".join(["```", HEADINGS, *(line(row, rate) for row in report.rows), "```"]),
+        "\n".join(["```", HEADINGS, *(line(row, report.rate) for row in report.rows), "```"]),
         "The same drawing in other ways; `first ms` is the first one of its kind, compiling included, `apart` the mean difference of its\n"
         "picture from the plain one's, of 255.",
-        "\n".join(["```", OPTION_HEADINGS, *map(option_line, report.options), "```"]),
+        "\n".join(["```", gpu_ways.HEADINGS, *map(gpu_ways.line, report.ways), "```"]),
         "\n".join(f"- {note}" for note in report.notes),
         "## Figures\n",
         "\n".join(map(str, report.checks)),
@@ -405,12 +271,13 @@ def main() -> int:
     parser.add_argument("--volume", type=Path, help="a volume of tiny networks that is there already")
     parser.add_argument("--steps", type=int, help="steps of the drawing")
     parser.add_argument("--repeats", type=int, help="runs of which the median is told; 3 on a card, else 1")
+    parser.add_argument("--without", nargs="+", choices=OPTIONAL, default=[], help="what to leave out")
     parser.add_argument("--docs", action="store_true", help=f"write {DOCS.name}")
     given = parser.parse_args()
     _quiet()
     genuine = torch.cuda.is_available() and not given.tiny
     if given.docs and not genuine:
-        print("bench.gpu_pipeline: --docs needs a card; nothing was measured.", file=sys.stderr)
+        print("bench.gpu_pipeline: --docs needs a card and published sizes; nothing was measured.", file=sys.stderr)
         return 2
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False  # as the worker sets them
     torch.set_float32_matmul_precision("high")
@@ -419,12 +286,9 @@ def main() -> int:
         size = GENUINE if genuine else TINY
         size = replace(size, steps=given.steps or size.steps)
         print(f"{card(bench.device)}; {versions()}\n{'published sizes, random weights' if genuine else 'tiny networks'}")
-        report = examine(bench, size, given.repeats or (3 if genuine else 1))
-    print(
-        "\n".join(
-            ["", *report.notes, *(str(c) for c in report.checks if genuine or c.anywhere), f"{time.perf_counter() - began:.0f} s in all"]
-        )
-    )
+        report = examine(bench, size, given.repeats or (3 if genuine else 1), given.without)
+    told = [str(check) for check in report.checks if genuine or check.anywhere]
+    print("\n".join(["", *report.notes, *told, f"{time.perf_counter() - began:.0f} s in all"]))
     if given.docs:
         DOCS.write_text(document(report))
     return 0

@@ -11,7 +11,8 @@ import torch
 
 from bench import gpu_nets
 from bench.gpu_measure import Figure, counted, relative_error
-from bench.gpu_pipeline import DOCS, Check, Option, Report, document
+from bench.gpu_pipeline import DOCS, Check, Report, document
+from bench.gpu_ways import Option
 from model_cache.catalogue import load_catalogue
 
 pytestmark = pytest.mark.neural
@@ -92,10 +93,12 @@ def test_the_page_says_that_nothing_was_measured_or_all_that_was():
     assert "Not measured" in document(None)
     checks = [Check("steps", 2.5, 2.0, " s"), Check("faster", 1.9, 1.7, at_least=True)]
     rows = [Figure("find", 0.1, 3.0, 5.0), Figure("edges", 0.01, None, None)]
-    report = Report("a card", {"bfloat16": 100.0, "float16": 90.0}, rows, [Option("plain", 2.0, 3.0, 0.0)], checks, ["a note"])
+    ways = [Option("plain", 2.0, 3.0, 0.0), Option("both", failed="ValueError: no")]
+    report = Report("a card", {"bfloat16": 100.0, "float16": 90.0}, rows, ways, checks, ["a note"])
     page = document(report)
     assert "Not measured" not in page
     assert re.search(r"find +100\.0 +3\.0 +5\.000 +50 +50%", page)
+    assert re.search(r"plain +2000\.0 +3000\.0 +0\.00\nboth +failed: ValueError: no", page)
     assert "steps: 2.5 s (asked at most 2) MISSED" in page
     assert "faster: 1.9 (asked at least 1.7) met" in page
 
