@@ -67,8 +67,8 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
     What it returns raises `ValueError` for pictures that are no square of a multiple of 64, `MissingModels`, `BrokenModel` (a LoRA file
     that does not fit included), and `RuntimeError` naming the net whose answer was no picture.
     """
-    kept = settings.compile and settings.compile_cache is not None and load_compiled(settings.compile_cache, cache.device)
-    options = NetOptions(settings.fuse_qkv, settings.channels_last, kept or settings.compile_now)
+    has_code = settings.compile and settings.compile_cache is not None and load_compiled(settings.compile_cache, cache.device)
+    options = NetOptions(settings.fuse_qkv, settings.channels_last, has_code or settings.compile_now)
 
     @lru_cache(maxsize=KEPT)
     def embeddings(prompt: str, negative_prompt: str) -> Mapping[str, Tensor]:
@@ -124,12 +124,11 @@ def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[t
         fusions.append(fusion(style, brief.lora_scale))
         if changes_text(fusions[0]):
             warnings.append(STYLE_IN_PART)
-    few = brief.few_step and few_step is not None
     if brief.few_step and few_step is None:
         warnings.append(FAST_LORA_MISSING)
-    if few and few_step is not None:
+    elif brief.few_step and few_step is not None:
         fusions.append(fusion(few_step, 1.0))
-    return tuple(fusions), few, tuple(warnings)
+    return tuple(fusions), brief.few_step and few_step is not None, tuple(warnings)
 
 
 def _wishes(brief: Brief, settings: DrawSettings) -> list[_Wish]:
