@@ -3,6 +3,7 @@
 `python -m tests.tiny_volume FOLDER` builds one by hand. Seeds are fixed: two volumes hold the same bytes.
 """
 
+import math
 import os
 import shutil
 import sys
@@ -60,6 +61,7 @@ def write_style(volume: Path, name: str = "style", form: LoraForm = "diffusers",
     """Install a style LoRA that changes what the UNet of this volume draws; `extent` says how much."""
     path = volume / "styles" / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)  # it may be a link
     write_lora(path, _unet_of(volume), form, seed, extent)
     return path
 
@@ -69,6 +71,15 @@ def write_style(volume: Path, name: str = "style", form: LoraForm = "diffusers",
 
 def _save(model: nn.Module, folder: Path) -> None:
     model.half().eval().save_pretrained(folder)  # type: ignore[operator]
+
+
+def _lively(net: nn.Module) -> nn.Module:
+    """Weights that keep the variance: at their initial values tiny depth nets answer every picture with a constant."""
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, math.prod(parameter.shape[1:]) ** -0.5)
+    return net
 
 
 def _grounding_dino(folder: Path) -> None:
@@ -193,7 +204,7 @@ def _zoedepth(folder: Path) -> None:
         patch_transformer_intermediate_size=64,
         patch_transformer_num_attention_heads=2,
     )
-    _save(ZoeDepthForDepthEstimation(config), folder)
+    _save(_lively(ZoeDepthForDepthEstimation(config)), folder)
     ZoeDepthImageProcessor(size={"height": 96, "width": 128}).save_pretrained(folder)
 
 
@@ -218,7 +229,7 @@ def _depth_anything(folder: Path) -> None:
         head_hidden_size=8,
         patch_size=14,
     )
-    _save(DepthAnythingForDepthEstimation(config), folder)
+    _save(_lively(DepthAnythingForDepthEstimation(config)), folder)
     DPTImageProcessor(size={"height": 98, "width": 98}, ensure_multiple_of=14, keep_aspect_ratio=True).save_pretrained(folder)
 
 
@@ -284,16 +295,23 @@ def _controlnet(folder: Path) -> None:
 def _controlnet_union(folder: Path) -> None:
     from diffusers import ControlNetUnionModel
 
-    channels = (8, 8, 16, 16)
-    _save(_disturbed(ControlNetUnionModel(conditioning_embedding_out_channels=channels, num_control_type=6, **_BACKBONE)), folder)
+    net = ControlNetUnionModel(
+        conditioning_embedding_out_channels=(8, 8, 16, 16),
+        num_control_type=6,
+        num_trans_channel=32,  # its own transformer works at the first block's width
+        num_trans_head=4,
+        num_proj_channel=32,
+        **_BACKBONE,
+    )
+    _save(_disturbed(net), folder)
 
 
 def _disturbed(net: nn.Module) -> nn.Module:
-    """A new control net's outputs are zero by design; noise makes it matter."""
+    """What is zero by design in a new control net, its outputs above all, as if it had been trained."""
     with torch.no_grad():
         for name, parameter in net.named_parameters():
-            if "controlnet_" in name:
-                parameter.normal_(0, 0.02)
+            if name.startswith(("controlnet_", "spatial_ch_projs")):
+                parameter.normal_(0, 0.1)
     return net
 
 
