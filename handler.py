@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from pipeline import log, service, settings
-from pipeline.errors import JobError
+from pipeline.errors import Code, JobError
 from pipeline.progress import Progress, Report
 
 # The SDK logs whole jobs, a job's own bucket keys with them, at its default level DEBUG.
@@ -54,7 +54,8 @@ def _work(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
     except Exception as error:  # noqa: BLE001 - the SDK would answer with the whole traceback
         told = service.explain(error)
         structlog.get_logger().warning("job_failed", code=told.code, sentence=told.sentence)
-        return {"error": str(told)}
+        # A worker whose card is full is restarted by the platform; the job's answer stays an error.
+        return {"error": str(told)} | ({"refresh_worker": True} if told.code is Code.GPU_OUT_OF_MEMORY else {})
     finally:
         _drain()
         structlog.contextvars.clear_contextvars()

@@ -23,7 +23,7 @@ from PIL import Image
 from bench.matte_photos import FOLDER
 from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
-from pipeline.phase1_sanitize.mask_classical import mask
+from pipeline.phase1_sanitize.mask_classical import masks
 from pipeline.phase1_sanitize.quads import overlap, padded, rectify, size
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.photo import decode, letterbox, letterbox_gray
@@ -126,7 +126,7 @@ def engine(find: Find) -> Steps:
     def never(*_: object) -> None:
         raise AssertionError
 
-    return Steps("classical", FINDS, find, mask, inpaint, never, None, never, never, {})  # type: ignore[arg-type]
+    return Steps("classical", FINDS, find, None, masks, inpaint, never, None, never, None, never, {})  # type: ignore[arg-type]
 
 
 def corners(box: Box) -> np.ndarray:

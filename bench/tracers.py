@@ -26,7 +26,7 @@ from PIL import Image
 from pipeline import settings as settings_
 from pipeline.palette import Palette
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
-from pipeline.phase3_enforce.upscale_classical import upscale_flat
+from pipeline.phase3_enforce.upscale_classical import upscale
 from pipeline.phase4_vectorize.svg import Stroke
 from pipeline.phase4_vectorize.vectorize import Mode, VectorSettings, vectorize
 from pipeline.progress import Progress
@@ -67,7 +67,7 @@ def back_half(illustration: Illustration, image: LabelImage, palette: Palette) -
     """Phases 3 and 4 from the drawing to the SVG text, with no preview."""
     phase3 = settings_.load().phase3
     labels = enforce(
-        illustration, palette, len(image.labels), False, upscale_flat, EnforceSettings(phase3.detail, phase3.budget), Progress()
+        illustration, palette, len(image.labels), False, upscale, EnforceSettings(phase3.detail, phase3.budget), Progress()
     )
     return our_svg(labels, palette)
 

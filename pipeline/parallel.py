@@ -13,3 +13,10 @@ def each(function: Callable[[Item], Answer], items: Iterable[Item]) -> list[Answ
     """The answers in the order of the items; the first exception is raised."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(function, items))
+
+
+def both(first: Callable[[], Item], second: Callable[[], Answer]) -> tuple[Item, Answer]:
+    """The answers of two functions that run at once: the second in a thread of its own, the first in the caller's."""
+    with ThreadPoolExecutor(1) as pool:
+        beside = pool.submit(second)
+        return first(), beside.result()

@@ -17,20 +17,20 @@ from PIL import Image
 from pipeline import engines
 from pipeline.encode import label_png, png
 from pipeline.errors import Code, JobError
+from pipeline.job import Job
 from pipeline.palette import Palette, normalize_hex, parse
 from pipeline.phase1_sanitize.sanitize import sanitize
 from pipeline.phase2_illustrate.illustrate import illustrate
-from pipeline.phase3_enforce import ciede2000
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
-from pipeline.phase3_enforce.upscale_classical import upscale_flat
 from pipeline.phase4_vectorize.svg import Stroke
 from pipeline.phase4_vectorize.vectorize import Canvas, VectorSettings, render, vectorize
 from pipeline.photo import decode
 from pipeline.progress import Progress
-from pipeline.run import TRACERS, sanitize_settings
-from pipeline.settings import load
+from pipeline.run import TRACERS, illustrate_settings, sanitize_settings
+from pipeline.settings import environment, load
 from pipeline.shell import listed, read_file, run_app
 from pipeline.square import resized
+from pipeline.steps import Steps
 from pipeline.values import CleanPlate, Frame, Illustration, LabelImage, Matte, Rgb
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -56,6 +56,10 @@ def _frame(side: int) -> Frame:
     return Frame.fit(side, side, side)
 
 
+def _steps() -> Steps:
+    return engines.build(environment(), load())
+
+
 def _write(path: Path, data: bytes) -> None:
     path.write_bytes(data)
     sys.stdout.write(f"{path}\n")
@@ -66,17 +70,18 @@ def sanitize_command(source: In, out: Out, matte: MatteFile, remove: str = "lice
     """A photo in its square → the clean plate, without what `--remove` names."""
     rgb = _square(source)
     side = rgb.shape[0]
-    plate = sanitize(rgb, _frame(side), _matte(matte, side), listed(remove), engines.classical(), sanitize_settings(load()), Progress())
+    plate = sanitize(rgb, _frame(side), _matte(matte, side), listed(remove), _steps(), sanitize_settings(load()), Progress())
     _write(out, png(plate.rgb))
 
 
 @app.command("illustrate")
-def illustrate_command(source: In, out: Out, matte: MatteFile, palette: Colors = None, keep_background: bool = False) -> None:
+def illustrate_command(source: In, out: Out, matte: MatteFile, palette: Colors = None, keep_background: bool = False, seed: int = 42) -> None:
     """A clean plate → the drawing in palette colours."""
     rgb = _square(source)
     side = rgb.shape[0]
     plate = CleanPlate(rgb, _frame(side), _matte(matte, side), (), np.zeros((side, side), bool))
-    drawn = illustrate(plate, parse(palette), load().phase2.side, keep_background, engines.classical(), Progress())
+    steps, job = _steps(), Job(image_base64="-", background="keep" if keep_background else "remove", seed=seed)
+    drawn = illustrate(plate, parse(palette), illustrate_settings(job, steps, load())[0], steps, Progress())
     _write(out, png(drawn.rgb))
 
 
@@ -93,11 +98,10 @@ def enforce_command(
     """A drawing, edited or not → the label image: an 8-bit palette PNG that carries its palette."""
     colors, rgb, settings = parse(palette), _square(source), load()
     side = rgb.shape[0]
-    flat = np.take(colors.rgb, ciede2000.label(rgb, colors), axis=0)
     blank = np.zeros((side, side), bool)
-    drawn = Illustration(flat, _frame(side), _matte(matte, side), blank, None, None, None, 1)
+    drawn = Illustration(rgb, _frame(side), _matte(matte, side), blank, None, None, None, 1)
     limits = EnforceSettings(settings.phase3.detail if detail is None else detail, settings.phase3.budget)
-    image = enforce(drawn, colors, size, keep_background, upscale_flat, limits, Progress())
+    image = enforce(drawn, colors, size, keep_background, _steps().upscale, limits, Progress())
     _write(out, label_png(image.labels, colors))
     sys.stdout.write(json.dumps({"regions": image.regions, "detail_changed_fraction": round(image.changed, 5)}) + "\n")
 

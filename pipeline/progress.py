@@ -49,6 +49,10 @@ class Progress:
         self._phase, self._sent_at = phase, now
         self.send(Report(self._number, phase, step, round(fraction, 3)))
 
+    def within(self, phase: str, step: str, start: float, end: float) -> Callable[[float], None]:
+        """A function that reports how far one step is, 0..1, between two fractions of the whole job; raises as `step` does."""
+        return lambda done: self.step(phase, step, start + (end - start) * done)
+
     def check(self) -> None:
         """Raise `CANCELLED` or `TIMED_OUT` when the job has to end here."""
         if self.cancelled.is_set():

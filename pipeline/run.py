@@ -12,7 +12,9 @@ from pipeline.encode import label_png, png
 from pipeline.errors import Code, JobError
 from pipeline.job import GENERATION, Job
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
-from pipeline.phase2_illustrate.illustrate import illustrate
+from pipeline.phase1_sanitize.vehicle import choose
+from pipeline.phase2_illustrate.illustrate import IllustrateSettings, illustrate
+from pipeline.phase2_illustrate.redraw import RedrawSettings
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
 from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.svg import Stroke
@@ -21,10 +23,11 @@ from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
 from pipeline.phase4_vectorize.vtracer_fills import trace_with_vtracer
 from pipeline.photo import letterbox, letterbox_gray
 from pipeline.progress import Progress
-from pipeline.settings import Settings
-from pipeline.steps import Steps
-from pipeline.values import CleanPlate, Drawing, Frame, Gray, Illustration, LabelImage, Matte, Photo, Rgb
+from pipeline.settings import Preset, Sdxl, Settings
+from pipeline.steps import Brief, Steps
+from pipeline.values import Box, CleanPlate, Drawing, Frame, Gray, Illustration, LabelImage, Matte, Photo, Rgb
 
+NO_VEHICLE = "No vehicle was found; send vehicle_box or a matte."
 TRACERS: dict[str, Tracer] = {"planar": trace_planar, "vtracer": trace_with_vtracer}
 
 
@@ -43,13 +46,46 @@ class Finished:
 
 def sanitize_settings(settings: Settings) -> SanitizeSettings:
     """Phase 1's own parameters from the settings file."""
-    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side"}))
+    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "segmenter", "vehicle_score"}))
+
+
+def illustrate_settings(job: Job, steps: Steps, settings: Settings) -> tuple[IllustrateSettings, tuple[str, ...]]:
+    """Phase 2's own parameters from the job over its preset over the settings file, and what of them cannot be had."""
+    phase2, keep = settings.phase2, job.background == "keep"
+    if steps.redraw is None:
+        return IllustrateSettings(phase2.side, keep, phase2.grade, None), ()
+    preset: Sdxl | Preset = phase2.sdxl
+    warnings: tuple[str, ...] = ()
+    if job.preset == "best":
+        preset = phase2.presets.best
+    elif job.preset == "draft":
+        preset = phase2.presets.draft if steps.few_step else phase2.presets.draft_without_lora
+        if not steps.few_step:
+            warnings = ("FAST_LORA_MISSING: The few-step LoRA is not installed; the draft was drawn in more steps without it.",)
+    nets, retry = phase2.controlnet, phase2.iou_retry
+    brief = Brief(
+        depth=None,
+        edges=None,
+        seed=job.seed,
+        steps=preset.num_inference_steps if job.num_inference_steps is None else job.num_inference_steps,
+        guidance=preset.guidance_scale if job.guidance_scale is None else job.guidance_scale,
+        depth_weight=nets.depth_weight if job.depth_weight is None else job.depth_weight,
+        canny_weight=nets.canny_weight if job.canny_weight is None else job.canny_weight,
+        canny_end=nets.canny_end if job.canny_end is None else job.canny_end,
+        prompt=phase2.sdxl.prompt if job.prompt is None else job.prompt,
+        negative_prompt=phase2.sdxl.negative_prompt if job.negative_prompt is None else job.negative_prompt,
+        lora_scale=phase2.lora.scale if job.lora_scale is None else job.lora_scale,
+        few_step=isinstance(preset, Preset) and preset.few_step,
+        strength=phase2.sdxl.strength,
+    )
+    low = retry.allow_skip_on_failure if job.allow_low_iou is None else job.allow_low_iou
+    return IllustrateSettings(phase2.side, keep, phase2.grade, RedrawSettings(brief, retry.threshold, retry.max_retries, low)), warnings
 
 
 def check_generation(job: Job, steps: Steps) -> None:
     """Refuse, by name, the keys that only a neural drawing can obey when the drawing is classical."""
     given = [key for key in GENERATION if key in job.model_fields_set and getattr(job, key) is not None]
-    if steps.name == "classical" and given:
+    if steps.redraw is None and given:
         raise JobError(Code.INVALID_INPUT, f"{given[0]} steers the neural drawing; this worker draws with the classical engine.")
 
 
@@ -59,8 +95,27 @@ def _vehicle(photo: Photo, given: Gray | None, job: Job, frame: Frame, side: int
     known = given if given is not None else photo.alpha
     if known is not None:
         return rgb, Matte(letterbox_gray(known, frame, side), None)
-    box = frame.to_square((job.vehicle_box[0], job.vehicle_box[1], job.vehicle_box[2], job.vehicle_box[3])) if job.vehicle_box else None
-    return rgb, steps.matte(rgb, frame, box)
+    hint = frame.to_square((job.vehicle_box[0], job.vehicle_box[1], job.vehicle_box[2], job.vehicle_box[3])) if job.vehicle_box else None
+    return rgb, steps.matte(rgb, frame, _located(rgb, frame, hint, steps))
+
+
+def _located(rgb: Rgb, frame: Frame, hint: Box | None, steps: Steps) -> Box | None:
+    """The vehicle's box in the square's pixels: the detected one that the caller's box points at, the caller's own where nothing
+    was detected in it, else the most central large one; None when the engine's matte searches for itself."""
+    if steps.locate is None:
+        return hint
+    chosen = choose(steps.locate(rgb, frame.content), frame.content, hint)
+    if chosen is None and hint is None:
+        raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
+    return hint if chosen is None else chosen.box
+
+
+def _doubt(job: Job, steps: Steps, settings: Settings) -> float:
+    """The confidence below which this engine's matte is in doubt; each kind of matte measures its own."""
+    if steps.matte_is_neural:
+        return settings.phase2.matte_neural_uncertain_below
+    boxed = job.vehicle_box is not None or steps.locate is not None
+    return settings.phase2.matte_in_box_uncertain_below if boxed else settings.phase2.matte_uncertain_below
 
 
 def _metadata(photo: Photo, matte: Gray | None, job: Job, settings: Settings, steps: Steps) -> dict[str, object]:
@@ -84,11 +139,12 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
     Raises JobError: NO_VEHICLE, CANCELLED, TIMED_OUT, INVALID_INPUT for keys that the engine cannot obey.
     """
     check_generation(job, steps)
+    drawing_settings, untold = illustrate_settings(job, steps, settings)
     palette, keep = job.palette, job.background == "keep"
     longest = max(photo.rgb.shape[:2])
     side = min(max(longest, 1024), settings.phase1.side)
     frame = Frame.fit(photo.rgb.shape[1], photo.rgb.shape[0], job.size)
-    warnings = list(photo.warnings)
+    warnings = [*photo.warnings, *untold]
     if palette.repeated:
         warnings.append(f"PALETTE_REPEATED: {', '.join(palette.repeated)} stood in the palette more than once and counts once.")
     marks = [time.perf_counter()]
@@ -96,14 +152,13 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
     progress.step("sanitize", "vehicle", 0.05)
     rgb, vehicle = _vehicle(photo, matte, job, frame.at(side), side, steps)
     if not vehicle.inside.any():
-        raise JobError(Code.NO_VEHICLE, "No vehicle was found; send vehicle_box or a matte.")
-    doubt = settings.phase2.matte_in_box_uncertain_below if job.vehicle_box else settings.phase2.matte_uncertain_below
-    if vehicle.confidence is not None and vehicle.confidence < doubt:
+        raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
+    if vehicle.confidence is not None and vehicle.confidence < _doubt(job, steps, settings):
         warnings.append("MATTE_UNCERTAIN: The vehicle's outline is in doubt; vehicle_box or a matte would help.")
     plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, sanitize_settings(settings), progress)
     marks.append(time.perf_counter())
 
-    illustration = illustrate(plate, palette, settings.phase2.side, keep, steps, progress)
+    illustration = illustrate(plate, palette, drawing_settings, steps, progress)
     marks.append(time.perf_counter())
 
     detail = settings.phase3.detail if job.detail is None else job.detail

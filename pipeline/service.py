@@ -1,5 +1,6 @@
 """One job from its input to its answer, the same for every door: fetch, run the phases, deliver, tell."""
 
+import dataclasses
 import json
 import time
 import uuid
@@ -75,7 +76,7 @@ def start(environment: Environment, settings: Settings) -> Worker:
         url_expiry_seconds=environment.url_expiry_seconds,
         public_base_url=environment.public_base_url,
     )
-    return Worker(environment, settings, engines.build(environment), bucket)
+    return Worker(environment, settings, engines.build(environment, settings), bucket)
 
 
 def explain(error: Exception) -> JobError:
@@ -150,15 +151,16 @@ def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress)
     return photo, decode_matte(_bytes(job.matte_url, job.matte_base64, worker, bucket, progress), photo, worker.limits)
 
 
-def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: int) -> Result:
+def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: int, peak_bytes: int) -> Result:
     """The result before delivery: no URLs, no time of delivery yet."""
     frame, drawing, matte = finished.labels.frame, finished.drawing, finished.plate.matte
+    drawn = finished.illustration.drawn_with
     return Result(
         job_id=job_id,
         engine="classical" if steps.name == "classical" else "neural",
         processing_time_ms=fetch_ms + sum(finished.timings.values()),
         timings_ms=Timings(fetch=fetch_ms, deliver=0, **finished.timings),
-        peak_vram_mb=0,
+        peak_vram_mb=round(peak_bytes / 1e6),
         seed=job.seed,
         palette=list(job.palette.colors),
         frame=FrameSpec(width=frame.size, height=frame.size, scale=frame.scale, x0=frame.x0, y0=frame.y0),
@@ -167,9 +169,9 @@ def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: i
             Removed(label=f.label, score=round(float(f.score), 3), box=list(finished.plate.frame.to_fractions(f.box)))
             for f in finished.plate.removed
         ],
-        draw=Draw(seed=job.seed, steps=None, depth_weight=None, canny_weight=None),
+        draw=Draw(**dataclasses.asdict(drawn)) if drawn else Draw(seed=job.seed, steps=None, depth_weight=None, canny_weight=None),
         quality=Quality(
-            iou=finished.illustration.iou,
+            iou=None if finished.illustration.iou is None else round(finished.illustration.iou, 4),
             matte_confidence=None if matte.confidence is None else round(float(matte.confidence), 3),
             attempts=finished.illustration.attempts,
             colors_used=drawing.colors_used,
@@ -235,8 +237,9 @@ def perform(
     photo, matte = _intake(job, worker, bucket, progress)
     fetched = round(1000 * (time.perf_counter() - began))
 
+    peak_memory = worker.steps.watch_memory()
     finished = run(photo, matte, job, worker.steps, worker.settings, progress)
-    result = _result(finished, job, job_id, worker.steps, fetched)
+    result = _result(finished, job, job_id, worker.steps, fetched, peak_memory())
     progress.step("deliver", "files", 0.96)
     packing = time.perf_counter()
 

@@ -34,9 +34,25 @@ class Input(_Section):
     fetch_seconds: float = Field(gt=0)
 
 
+Implementation = Literal["auto", "classical", "neural"]
+
+
+class StepChoices(_Section):
+    """Which implementation serves each step; `auto` is the engine's own."""
+
+    find: Implementation
+    mask: Implementation
+    inpaint: Implementation
+    matte: Implementation
+    draw: Implementation
+    upscale: Implementation
+
+
 class Phase1(_Section):
     """Sanitize."""
 
+    segmenter: Literal["sam", "sam2"]
+    vehicle_score: float = Field(ge=0, le=1)
     side: int = Field(ge=1024, le=4096)
     score_threshold: float = Field(ge=0, le=1)
     box_size_cap: float = Field(gt=0, le=1)
@@ -52,13 +68,35 @@ class Sdxl(_Section):
 
     num_inference_steps: int = Field(ge=1, le=150)
     guidance_scale: float = Field(ge=0, le=30)
+    strength: float = Field(gt=0, le=1)
     prompt: str
     negative_prompt: str
+    fuse_qkv: bool
+    channels_last: bool
+    compile: bool
+    cuda_graphs: bool
+
+
+class Preset(_Section):
+    """Steps and schedule of a preset; `few_step` uses the few-step LoRA."""
+
+    num_inference_steps: int = Field(ge=1, le=150)
+    guidance_scale: float = Field(ge=0, le=30)
+    few_step: bool = False
+
+
+class Presets(_Section):
+    """What a job's `preset` means; `standard` is `phase2.sdxl` itself."""
+
+    draft: Preset
+    draft_without_lora: Preset
+    best: Preset
 
 
 class ControlNet(_Section):
     """What the neural drawing is held to."""
 
+    nets: Literal["separate", "union"]
     depth_weight: float = Field(ge=0, le=2)
     canny_weight: float = Field(ge=0, le=2)
     canny_end: float = Field(ge=0, le=1)
@@ -68,6 +106,7 @@ class Lora(_Section):
     """The style."""
 
     scale: float = Field(ge=0, le=2)
+    file: str | None
 
 
 class IouRetry(_Section):
@@ -81,10 +120,14 @@ class IouRetry(_Section):
 class Phase2(_Section):
     """Illustrate."""
 
-    side: int = Field(ge=512, le=2048)
+    side: int = Field(ge=256, le=2048, multiple_of=64)
+    grade: bool
+    depth: Literal["depth-anything", "zoedepth"]
+    matte_neural_uncertain_below: float = Field(ge=0, le=1)
     matte_uncertain_below: float = Field(ge=0, le=1)
     matte_in_box_uncertain_below: float = Field(ge=0, le=1)
     sdxl: Sdxl
+    presets: Presets
     controlnet: ControlNet
     lora: Lora
     iou_retry: IouRetry
@@ -117,6 +160,7 @@ class Settings(_Section):
     """Everything in `defaults.yaml`, checked."""
 
     input: Input
+    steps: StepChoices
     phase1: Phase1
     phase2: Phase2
     phase3: Phase3

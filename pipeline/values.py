@@ -112,11 +112,22 @@ class CleanPlate:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnWith:
+    """How a redrawn picture was made: the numbers of the attempt that is delivered."""
+
+    seed: int
+    steps: int
+    depth_weight: float
+    canny_weight: float
+
+
+@dataclass(frozen=True, slots=True)
 class Illustration:
-    """Phase 2's answer: the drawing, graded to the palette, before any scaling.
+    """Phase 2's answer: the drawing, graded to the palette (unless that is switched off), before any scaling.
 
     `rgb` (S, S, 3) uint8 sRGB; `matte` of the same side; `ink` (S, S) mask of one-pixel-wide panel lines;
-    `edges` (S, S) uint8 line strength or None; `depth` (S, S) uint8, near is bright, or None.
+    `edges` (S, S) uint8 line strength or None; `depth` (S, S) uint8, near is bright, or None. `iou` and `drawn_with` of a redrawn
+    picture, None of one that was not; `attempts` at drawing it.
     """
 
     rgb: Rgb
@@ -128,6 +139,7 @@ class Illustration:
     iou: float | None
     attempts: int
     warnings: tuple[str, ...] = ()
+    drawn_with: DrawnWith | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """The pixels of found lettering: its strokes on paint, the block of characters on a plate."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,11 @@ SAME_PLATE = 20.0
 STROKE_SHARE = (0.04, 0.8)
 #: Least height of the upright patch in which the strokes are sought, pixels.
 LEAST_HEIGHT = 32
+
+
+def masks(rgb: Rgb, found: Sequence[Found]) -> list[Mask]:
+    """The mask of each found thing, in their order."""
+    return [mask(rgb, one) for one in found]
 
 
 def mask(rgb: Rgb, found: Found) -> Mask:

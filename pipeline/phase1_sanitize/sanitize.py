@@ -89,10 +89,11 @@ def sanitize(
     if not found:
         return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
     progress.step("sanitize", "mask", FRACTIONS[1])
-    masked = untouched
-    for one in found:
-        masked = masked | checked_mask(steps.mask(rgb, one), rgb, one)
-    masked = dilated(masked, frame, settings.dilation)
+    masks = steps.mask(rgb, found)
+    if len(masks) != len(found):
+        raise RuntimeError(f"mask returned {len(masks)} masks for {len(found)} boxes")
+    together = np.logical_or.reduce([checked_mask(mask, rgb, one) for mask, one in zip(masks, found, strict=True)])
+    masked = dilated(together, frame, settings.dilation)
     progress.step("sanitize", "inpaint", FRACTIONS[2])
     painted = steps.inpaint(rgb, masked)
     if painted.shape != rgb.shape or painted.dtype != np.uint8:

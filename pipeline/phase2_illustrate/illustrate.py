@@ -1,26 +1,65 @@
 """The order of phase 2: draw the clean plate, grade the drawing to the palette, find its inner lines."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.lines import panel_lines
+from pipeline.phase2_illustrate.redraw import RedrawSettings, redraw
 from pipeline.progress import Progress
 from pipeline.square import resized
 from pipeline.steps import Steps
 from pipeline.values import CleanPlate, Illustration, Matte
 
 
-def illustrate(plate: CleanPlate, palette: Palette, side: int, keep_background: bool, steps: Steps, progress: Progress) -> Illustration:
-    """Clean plate → illustration of `side` × `side` in palette colours, white where nothing is drawn."""
-    progress.step("illustrate", "draw", 0.35)
-    rgb = resized(plate.rgb, side)
-    matte = Matte(resized(plate.matte.alpha, side), plate.matte.confidence)
-    drawn = steps.draw(rgb, matte.inside)
-    progress.step("illustrate", "grade", 0.45)
-    labels = grade(drawn, matte.inside, palette, keep_background)
+@dataclass(frozen=True, slots=True)
+class IllustrateSettings:
+    """`side` of the drawing in pixels; `grade`: whether the drawing is graded to the palette; `redraw` for engines that draw anew."""
+
+    side: int
+    keep_background: bool
+    grade: bool
+    redraw: RedrawSettings | None
+
+
+def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings, steps: Steps, progress: Progress) -> Illustration:
+    """Clean plate → illustration of `side` × `side`, white where nothing is drawn, in palette colours unless grading is off.
+
+    A redrawn vehicle is cut out by its own outline where that agrees with the photograph's, else by the photograph's.
+    Raises `LOW_IOU`.
+    """
+    rgb = resized(plate.rgb, settings.side)
+    matte = Matte(resized(plate.matte.alpha, settings.side), plate.matte.confidence)
+    redrawn = None
+    if steps.redraw is not None and settings.redraw is not None:
+        frame = plate.frame.at(settings.side)
+        redrawn = redraw(rgb, matte, frame, settings.keep_background, steps, steps.redraw, settings.redraw, progress)
+        drawn = redrawn.rgb
+        matte = redrawn.matte if redrawn.iou >= settings.redraw.threshold else matte
+    elif steps.draw is not None:
+        progress.step("illustrate", "draw", 0.35)
+        drawn = steps.draw(rgb, matte.inside)
+    else:
+        raise ValueError(f"the {steps.name} engine has nothing to draw with")
+    progress.step("illustrate", "grade", 0.47)
+    labels = grade(drawn, matte.inside, palette, settings.keep_background)
     progress.step("illustrate", "lines", 0.55)
-    ink, edges = panel_lines(drawn, matte.inside, labels)
+    ink, strength = panel_lines(drawn, matte.inside, labels)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
-    depth = steps.depth(rgb) if steps.depth else None
-    return Illustration(np.take(table, labels, axis=0), plate.frame, matte, ink, edges, depth, None, 1)
+    flat = np.take(table, labels, axis=0) if settings.grade else drawn
+    if redrawn is None:
+        return Illustration(flat, plate.frame, matte, ink, strength, None, None, 1)
+    return Illustration(
+        rgb=flat,
+        frame=plate.frame,
+        matte=matte,
+        ink=ink,
+        edges=redrawn.edges,
+        depth=redrawn.depth,
+        iou=redrawn.iou,
+        attempts=redrawn.attempts,
+        warnings=redrawn.warnings,
+        drawn_with=redrawn.drawn_with,
+    )

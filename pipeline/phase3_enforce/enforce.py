@@ -1,4 +1,4 @@
-"""The order of phase 3: enlarge, label exactly, merge what is too small under the budget."""
+"""The order of phase 3: enlarge and label exactly, merge what is too small under the budget."""
 
 from dataclasses import dataclass
 
@@ -53,15 +53,16 @@ def enforce(
     """
     n, frame = len(palette), illustration.frame.at(side)
     factor = side / illustration.rgb.shape[0]
-    progress.step("enforce", "upscale", 0.60)
+    tell = progress.within("enforce", "upscale", 0.60, 0.66)
+    tell(0.0)
     small, large = _windows(illustration.matte.inside, factor, keep_background)
     rgb, small_inside = illustration.rgb[small], illustration.matte.inside[small]
     inside = upscale_mask(small_inside, factor)
     _clear(inside, frame.content, large, False)
-    labels = ciede2000.label(upscale(_extended(rgb, small_inside), factor), palette)
+    labels = upscale(_extended(rgb, small_inside), factor, palette, tell)
     progress.step("enforce", "palette", 0.66)
     if keep_background:
-        behind = ciede2000.label(upscale(_extended(rgb, ~small_inside), factor), palette)
+        behind = upscale(_extended(rgb, ~small_inside), factor, palette, tell)
         np.copyto(labels, behind + np.uint8(n + 1), where=~inside)
         _clear(labels, frame.content, large, n)
     else:

@@ -14,7 +14,7 @@ import pytest
 from bench.matte_photos import FOLDER
 from pipeline.phase1_sanitize.find_classical import FindSettings, _legible, _plate_number, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
-from pipeline.phase1_sanitize.mask_classical import mask
+from pipeline.phase1_sanitize.mask_classical import masks
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.progress import Progress
 from pipeline.steps import Find, Steps
@@ -156,7 +156,7 @@ def removed_from(rgb: Rgb, frame: Frame, vehicle: Matte, find: Find) -> CleanPla
     def never(*_: object) -> None:
         raise AssertionError
 
-    steps = Steps("classical", frozenset(BOTH), find, mask, inpaint, never, None, never, never, {})
+    steps = Steps("classical", frozenset(BOTH), find, None, masks, inpaint, never, None, never, None, never, {})
     return sanitize(rgb, frame, vehicle, BOTH, steps, SanitizeSettings(), Progress())
 
 

@@ -1,7 +1,7 @@
 """The logic around the steps, with steps that do as they are told."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -21,11 +21,12 @@ def box(x0: float, y0: float, x1: float, y1: float, label: str = "text", score: 
     return Found(label, score, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32))
 
 
-def whole_box(rgb: Rgb, found: Found) -> Mask:
-    mask = np.zeros(rgb.shape[:2], np.bool_)
-    x0, y0, x1, y1 = (round(v) for v in found.box)
-    mask[y0:y1, x0:x1] = True
-    return mask
+def whole_boxes(rgb: Rgb, found: Sequence[Found]) -> list[Mask]:
+    masks = np.zeros((len(found), *rgb.shape[:2]), np.bool_)
+    for mask, one in zip(masks, found, strict=True):
+        x0, y0, x1, y1 = (round(v) for v in one.box)
+        mask[y0:y1, x0:x1] = True
+    return list(masks)
 
 
 def grey(rgb: Rgb, mask: Mask) -> Rgb:
@@ -33,12 +34,12 @@ def grey(rgb: Rgb, mask: Mask) -> Rgb:
 
 
 def steps(
-    found: list[Found], mask: Callable = whole_box, inpaint: Callable = grey, finds: frozenset = frozenset({"text", "license plate"})
+    found: list[Found], mask: Callable = whole_boxes, inpaint: Callable = grey, finds: frozenset = frozenset({"text", "license plate"})
 ):
     def never(*_: object) -> None:
         raise AssertionError("no step of this phase")
 
-    return Steps("classical", finds, lambda rgb, region, labels: list(found), mask, inpaint, never, None, never, never, {})
+    return Steps("classical", finds, lambda rgb, region, labels: list(found), None, mask, inpaint, never, None, never, None, never, {})
 
 
 def run(found: list[Found], settings: SanitizeSettings = SETTINGS, remove=("text", "license plate"), **parts) -> CleanPlate:
@@ -98,19 +99,24 @@ def test_the_score_threshold_applies(threshold, count):
 
 
 @pytest.mark.parametrize(
-    "mask",
+    "spoil",
     [
-        lambda rgb, found: whole_box(rgb, found)[None],
-        lambda rgb, found: whole_box(rgb, found).astype(np.uint8),
-        lambda rgb, found: whole_box(rgb, found).astype(np.uint8) * 255,
-        lambda rgb, found: np.zeros(rgb.shape[:2], np.bool_),
-        lambda rgb, found: whole_box(rgb, found)[:-1],
+        lambda mask: mask[None],
+        lambda mask: mask.astype(np.uint8),
+        lambda mask: mask.astype(np.uint8) * 255,
+        np.zeros_like,
+        lambda mask: mask[:-1],
     ],
     ids=["one more axis", "0 and 1", "0 and 255", "empty", "wrong size"],
 )
-def test_a_mask_that_breaks_its_contract_is_a_bug_and_no_success(mask):
+def test_a_mask_that_breaks_its_contract_is_a_bug_and_no_success(spoil):
     with pytest.raises(RuntimeError, match="mask of 'text'"):
-        run([INSIDE], mask=mask)
+        run([INSIDE], mask=lambda rgb, found: [spoil(mask) for mask in whole_boxes(rgb, found)])
+
+
+def test_a_box_without_a_mask_is_a_bug_and_no_success():
+    with pytest.raises(RuntimeError, match="1 masks for 2 boxes"):
+        run([INSIDE, box(500, 500, 560, 530)], mask=lambda rgb, found: whole_boxes(rgb, found)[:1])
 
 
 @pytest.mark.parametrize("inpaint", [lambda rgb, mask: rgb[:-1], lambda rgb, mask: rgb.astype(np.float32)], ids=["size", "type"])

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from pipeline.palette import parse
+from pipeline.phase3_enforce import ciede2000
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
-from pipeline.phase3_enforce.upscale_classical import upscale_flat, upscale_labels, upscale_mask
+from pipeline.phase3_enforce.upscale_classical import upscale, upscale_labels, upscale_mask
 from pipeline.progress import Progress
 from pipeline.values import Frame, Illustration, Matte
 
@@ -30,7 +31,7 @@ def illustration(side=128, speck=3):
 
 
 def run(drawn, side=512, keep=False, **settings):
-    return enforce(drawn, PALETTE, side, keep, upscale_flat, EnforceSettings(**settings), Progress())
+    return enforce(drawn, PALETTE, side, keep, upscale, EnforceSettings(**settings), Progress())
 
 
 def test_upscaled_boundaries_are_smooth_and_in_place():
@@ -58,11 +59,12 @@ def test_the_window_around_the_vehicle_changes_nothing():
     assert same.mean() > 0.98
 
 
-def test_a_flat_picture_of_too_many_colours_is_refused():
-    rgb = np.arange(300 * 3, dtype=np.uint16).astype(np.uint8).reshape(10, 30, 3)
-    rgb[..., 1] = (np.arange(300) // 2).reshape(10, 30)
-    with pytest.raises(ValueError, match="256 colours"):
-        upscale_flat(rgb, 4.0)
+def test_a_picture_that_was_not_graded_takes_the_nearest_colours_before_it_grows():
+    rgb = np.random.default_rng(1).integers(0, 256, (40, 30, 3)).astype(np.uint8)
+    told = []
+    grown = upscale(rgb, 2.0, PALETTE, told.append)
+    assert (grown == upscale_labels(ciede2000.label(rgb, PALETTE), 2.0)).all()
+    assert told
 
 
 def test_removed_background_is_nothing_and_a_white_car_keeps_its_outline():
