@@ -10,10 +10,12 @@ transformers 5.17 or newer.
 
 On a machine that cannot fetch packages, carry what it lacks as wheels and put them on the path:
 
-    pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp --platform manylinux_2_28_x86_64 \\
-        --platform manylinux2014_x86_64 -d wheels diffusers==0.42.1 spandrel==0.4.2 structlog==26.1.0 pydantic==2.14.3 \\
-        pydantic-core==THE_ONE_THAT_PYDANTIC_NAMES typing-inspection==0.4.2 annotated-types==0.7.0
+    pip download --no-deps --only-binary=:all: --python-version 3.12 --implementation cp --platform manylinux_2_17_x86_64 \\
+        --platform manylinux_2_28_x86_64 -d wheels diffusers==0.42.1 spandrel==0.4.2 structlog==26.1.0 pydantic==2.14.3 \\
+        pydantic-core==2.50.4 typing-inspection==0.4.5 annotated-types==0.8.0
     pip install --no-index --no-deps --target site wheels/*.whl && PYTHONPATH=site python -m bench.gpu_pipeline --docs
+
+Where time is short: --without stock, exactness or ways; the longest are the ways, for each makes the networks anew and two compile them.
 """
 
 import argparse
