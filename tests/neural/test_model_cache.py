@@ -28,8 +28,8 @@ def cache(tiny_volume: Path) -> ModelCache:
 
 @pytest.fixture
 def small(tiny_volume: Path) -> ModelCache:
-    """Room for two of the three control nets (6.3, 6.3 and 11.8 MB), as if the processor were a small card."""
-    return ModelCache(Volume(tiny_volume, load_catalogue()), CPU, 19 * MB)
+    """Room for two of the three control nets (6.3, 6.3 and 6.5 MB), as if the processor were a small card."""
+    return ModelCache(Volume(tiny_volume, load_catalogue()), CPU, 13 * MB)
 
 
 # --- the decision ---
