@@ -95,11 +95,12 @@ def save_compiled(folder: Path, device: torch.device) -> Path:
         raise RuntimeError("nothing has been compiled that could be kept")
     path = compiled_code(folder, device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(kept[0])
-    return path
+    part = path.with_suffix(".part")
+    part.write_bytes(kept[0])
+    return part.replace(path)
 
 
 def load_compiled(folder: Path, device: torch.device) -> bool:
-    """Give the compiler what was kept for this torch and card; False where there is nothing of the kind."""
+    """Give the compiler what was kept for this torch and card; False where there is nothing of the kind, or it is damaged (torch logs why)."""
     path = compiled_code(folder, device)
     return path.is_file() and torch.compiler.load_cache_artifacts(path.read_bytes()) is not None

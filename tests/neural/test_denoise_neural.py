@@ -177,7 +177,9 @@ def test_compiled_code_of_another_torch_or_card_is_not_used(tiny_volume: Path, t
     assert not load_compiled(tmp_path, device)
     (tmp_path / "torch-1.0-another_card.bin").write_bytes(b"")
     assert not load_compiled(tmp_path, device)
+    compiled_code(tmp_path, device).write_bytes(b"not what was written")
     assert compiled_code(tmp_path, device).name == f"torch-{torch.__version__}-cpu.bin"
+    assert not load_compiled(tmp_path, device)
     cache = cache_of(tiny_volume)
     asked = DrawSettings(compile=True, compile_cache=tmp_path)
     make_redraw(cache, asked, None, None, kept_prompts(tiny_volume))(RGB[:64, :64], _small(), lambda _: None)
