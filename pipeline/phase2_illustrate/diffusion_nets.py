@@ -101,6 +101,6 @@ def save_compiled(folder: Path, device: torch.device) -> Path:
 
 
 def load_compiled(folder: Path, device: torch.device) -> bool:
-    """Give the compiler what was kept for this torch and card; False where there is nothing of the kind, or it is damaged (torch logs why)."""
+    """Give the compiler what was kept for this torch and card; False where there is nothing whole of the kind (torch logs damage)."""
     path = compiled_code(folder, device)
     return path.is_file() and torch.compiler.load_cache_artifacts(path.read_bytes()) is not None
