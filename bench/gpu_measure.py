@@ -65,9 +65,8 @@ def memory(device: torch.device) -> float:
 
 
 def measured(stage: str, call: Callable[[], Any], device: torch.device, repeats: int, count: bool = True) -> Figure:
-    """`call` after one run that warms up (and is counted): the median of `repeats` runs."""
+    """The median of `repeats` runs of `call`, after one that is counted and warms it up; without `count` it has to be warm already."""
     tflop = counted(call) if count else None
-    call()
     settle(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)

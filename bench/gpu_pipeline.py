@@ -28,6 +28,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import diffusers
+import numba
 import numpy as np
 import structlog
 import torch
@@ -87,7 +88,6 @@ def draw_rows(bench: Bench, picture: Scene, told: Brief, repeats: int) -> list[F
     """The drawing as it is served, taken apart."""
     redraw = redraw_of(bench)
     work = drawing_work(redraw, picture, told)
-    drawn(redraw, picture, told, bench.device)
     if bench.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     times = [drawn(redraw, picture, told, bench.device)[0] for _ in range(repeats)]
@@ -281,6 +281,11 @@ def main() -> int:
     if given.docs and not genuine:
         print("bench.gpu_pipeline: --docs needs a card and published sizes; nothing was measured.", file=sys.stderr)
         return 2
+    if not torch.cuda.is_available():
+        # numba's parallel loops leave torch as many threads as they have, and on a busy machine those wait for one another, spinning,
+        # forty times longer than the tiny networks take alone.
+        torch.set_num_threads(1)
+        numba.set_num_threads(1)
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False  # as the worker sets them
     torch.set_float32_matmul_precision("high")
     began = time.perf_counter()

@@ -6,9 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 import cv2
+import diffusers
 import numpy as np
 import torch
-from diffusers import StableDiffusionXLControlNetPipeline, UniPCMultistepScheduler
 from PIL import Image
 
 from bench.gpu_measure import Counter, Figure, Marks, median
@@ -221,7 +221,7 @@ def drawing_figures(times: list[Drawn], work: list[float], told: Brief, peak: fl
 def stock(nets: Callable[[str], Any], scheduler: dict[str, Any], embeddings: dict[str, torch.Tensor], picture: Scene, told: Brief) -> Any:
     """diffusers' own pipeline over the same networks, as its documentation has it; returns a function that draws."""
     unet = nets("sdxl-unet")
-    pipe = StableDiffusionXLControlNetPipeline(
+    pipe = diffusers.StableDiffusionXLControlNetPipeline(
         vae=nets("sdxl-vae"),
         text_encoder=None,
         text_encoder_2=None,
@@ -229,7 +229,7 @@ def stock(nets: Callable[[str], Any], scheduler: dict[str, Any], embeddings: dic
         tokenizer_2=None,
         unet=unet,
         controlnet=[nets("controlnet-depth"), nets("controlnet-canny")],
-        scheduler=UniPCMultistepScheduler.from_config(scheduler),
+        scheduler=diffusers.UniPCMultistepScheduler.from_config(scheduler),
         add_watermarker=False,
     )
     pipe.set_progress_bar_config(disable=True)
