@@ -5,7 +5,7 @@ import time
 import torch
 
 #: Share of the rate of a large matrix product that whole networks reach in float32. Measured on one thread of a server's processor with
-#: networks of published size and random weights: RealESRGAN (256²) 0.50 to 0.55, BiRefNet (1024²) 0.54 to 0.58, LaMa (512²) 0.59,
+#: networks of published size and random weights: RealESRGAN (256² to 512²) 0.45 to 0.55, BiRefNet (1024²) 0.54 to 0.58, LaMa (512²) 0.59,
 #: ZoeDepth (384²) 0.58 to 0.61, SAM and SAM 2.1 (1024²) 0.6, Depth-Anything (518²) 0.62 to 0.67, GroundingDINO (800 × 1200) 0.37 to 0.40.
 #: So with 0.5 they take 0.75 to 1.35 times the seconds that are said; many threads may be worse, which was not measured.
 EFFICIENCY = 0.5
