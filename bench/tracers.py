@@ -66,9 +66,7 @@ def our_svg(image: LabelImage, palette: Palette, mode: Mode = "both") -> bytes:
 def back_half(illustration: Illustration, image: LabelImage, palette: Palette) -> bytes:
     """Phases 3 and 4 from the drawing to the SVG text, with no preview."""
     phase3 = settings_.load().phase3
-    labels = enforce(
-        illustration, palette, len(image.labels), False, upscale, EnforceSettings(phase3.detail, phase3.budget), Progress()
-    )
+    labels = enforce(illustration, palette, len(image.labels), False, upscale, EnforceSettings(phase3.detail, phase3.budget), Progress())
     return our_svg(labels, palette)
 
 

@@ -1,3 +1,9 @@
 """A photograph of a vehicle in, a flat vector illustration out: four phases, in the order that `pipeline.run` knows."""
 
+import os
+
+# Threads of numba and torch that wait for work by spinning take the processor from each other: with both in one process a small
+# drawing took minutes. Read once, when the first of them is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 __version__ = "0.1.0"

@@ -49,6 +49,8 @@ def _do(raw: dict[str, Any], folder: Path, engine: str, config: Path | None, as_
     log.configure("error" if environment.log_level == "info" else environment.log_level)
     worker = service.start(environment, settings.load(config or environment.pipeline_config))
     console = Console(stderr=True)
+    for model, seconds in worker.steps.expected_seconds.items():
+        console.print(f"{model} takes about {seconds:.1f} s a call on this processor", highlight=False, soft_wrap=True)
     columns = (TextColumn("{task.description:24}"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeElapsedColumn())
     with Bar(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("start", total=1.0)

@@ -61,4 +61,4 @@ def build(environment: Environment, settings: Settings) -> Steps:
     served = networks(volume, wanted, settings, insist=environment.engine == "neural")
     base = classical(served.get("find"))
     name = "neural" if _is_neural(environment) else "classical"
-    return replace(base, **served, name=name, models={**base.models, **served["models"]})
+    return replace(base, **(served | {"name": name, "models": {**base.models, **served["models"]}}))

@@ -49,6 +49,12 @@ def _box(box: list[float]) -> list[float]:
     return box
 
 
+def _nameable(label: str) -> str:
+    if not any(character.isalnum() for character in label):
+        raise ValueError("each entry must hold at least one letter or digit")
+    return label
+
+
 def _unique(items: list[Any]) -> list[Any]:
     return list(dict.fromkeys(items))
 
@@ -87,7 +93,7 @@ class Job(_Strict):
     prompt: str | None = Field(None, max_length=2000)
     negative_prompt: str | None = Field(None, max_length=2000)
     lora_scale: Weight | None = None
-    remove: Annotated[list[Annotated[str, Field(min_length=1, max_length=80)]], AfterValidator(_unique)] = Field(
+    remove: Annotated[list[Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_nameable)]], AfterValidator(_unique)] = Field(
         default=list(REMOVE), max_length=32, description="what is removed from the vehicle; an empty list skips removal"
     )
     background: str = Field("remove", description="remove, keep, or a palette colour")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import structlog
 
 from model_cache.catalogue import load_catalogue
@@ -11,9 +12,11 @@ from model_cache.volume import BrokenModel, MissingModels, Volume
 from pipeline.errors import Code, JobError
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL
 from pipeline.settings import Settings
-from pipeline.steps import WatchMemory
+from pipeline.steps import Brief, Redraw, WatchMemory
 
 log = structlog.get_logger()
+
+FAST_LORA = "lcm-lora"
 
 
 def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
@@ -31,6 +34,11 @@ def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
     return tuple(name for step, names in by_step.items() if step in wanted for name in names)
 
 
+def fast_lora(volume: Volume) -> Path | None:
+    """The few-step LoRA of the draft preset, where it is installed."""
+    return None if volume.missing((FAST_LORA,)) else volume.file(FAST_LORA, volume.catalogue[FAST_LORA].files[0])
+
+
 def _missing(error: MissingModels) -> JobError:
     return JobError(Code.MODELS_MISSING, f"{error}; fill the volume with python -m builder fetch, or set ENGINE=classical.")
 
@@ -43,13 +51,18 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
     """The volume, on which every file of the wanted steps is there. Raises `MODELS_MISSING`; imports no torch."""
     if path is None:
         raise JobError(Code.MODELS_MISSING, f"{', '.join(sorted(wanted))} need a model volume; set MODEL_VOLUME_PATH.")
-    volume = Volume(path, load_catalogue())
+    own = path / "catalogue.yaml"
+    volume = Volume(path, load_catalogue(own if own.is_file() else None))
     try:
         volume.require(models_of(wanted, settings))
-        if "draw" in wanted and volume.prompts() is None:
-            volume.require(("sdxl-text",))
+        if "draw" in wanted:
+            volume.style(settings.phase2.lora.file)
+            if volume.prompts() is None:
+                volume.require(("sdxl-text",))
     except MissingModels as error:
         raise _missing(error) from None
+    except BrokenModel as error:
+        raise _broken(error) from None
     return volume
 
 
@@ -112,7 +125,7 @@ def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
     if "draw" in wanted and not on_card and not insist:
         raise JobError(
             Code.GPU_MISSING,
-            "The neural drawing needs a CUDA card and there is none; set ENGINE=classical, or ENGINE=neural to draw on the processor all the same.",
+            "The neural drawing needs a CUDA card, and there is none; set ENGINE=classical, or ENGINE=neural to draw on the processor.",
         )
     # The same picture from the same card, each time; TF32 is exact enough for the networks that stay in float32.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
@@ -120,17 +133,53 @@ def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
     cache = open_cache(volume, torch.device("cuda" if on_card else "cpu"))
     names = models_of(wanted, settings)
     try:
-        served = _served(cache, wanted, settings)
+        served = _served(cache, volume, wanted, settings)
         for name in names:
             cache.take(name)
     except MissingModels as error:
         raise _missing(error) from None
     except BrokenModel as error:
         raise _broken(error) from None
-    return served | {"models": {name: volume.revision(name) for name in names}} | ({"watch_memory": _watch_memory()} if on_card else {})
+    style = volume.style(settings.phase2.lora.file) if "draw" in wanted else None
+    models = {name: volume.revision(name) for name in names} | ({"style": style.name} if style else {})
+    if on_card and "draw" in wanted:
+        _first_drawing(served["redraw"], settings)
+    seconds = {} if on_card else _seconds(volume, names)
+    return served | {"models": models, "expected_seconds": seconds} | ({"watch_memory": _watch_memory()} if on_card else {})
 
 
-def _served(cache: Any, wanted: frozenset[str], settings: Settings) -> dict[str, Any]:
+def _first_drawing(redraw: Redraw, settings: Settings) -> None:
+    """One step of drawing nothing: styles are fused and compiled code is read now, not in the first job."""
+    sdxl, nets, side = settings.phase2.sdxl, settings.phase2.controlnet, settings.phase2.side
+    blank = np.zeros((side, side), np.uint8)
+    brief = Brief(
+        depth=blank,
+        edges=blank,
+        seed=0,
+        steps=1,
+        guidance=sdxl.guidance_scale,
+        depth_weight=nets.depth_weight,
+        canny_weight=nets.canny_weight,
+        canny_end=1.0,
+        prompt=sdxl.prompt,
+        negative_prompt=sdxl.negative_prompt,
+        lora_scale=settings.phase2.lora.scale,
+        few_step=False,
+        strength=sdxl.strength,
+    )
+    redraw(np.full((side, side, 3), 255, np.uint8), brief, lambda _: None)
+
+
+def _seconds(volume: Volume, names: tuple[str, ...]) -> dict[str, float]:
+    """What one call of each network whose arithmetic is counted will take on this processor, seconds."""
+    from model_cache.expected import expected_seconds, matrix_rate  # noqa: PLC0415 - imports torch
+
+    rate = matrix_rate()
+    counted = {name: volume.catalogue[name].tflop for name in names}
+    return {name: round(expected_seconds(tflop, rate), 1) for name, tflop in counted.items() if tflop}
+
+
+def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settings) -> dict[str, Any]:
     phase1, phase2 = settings.phase1, settings.phase2
     served: dict[str, Any] = {}
     if "find" in wanted:
@@ -148,11 +197,23 @@ def _served(cache: Any, wanted: frozenset[str], settings: Settings) -> dict[str,
     if "matte" in wanted:
         from pipeline.phase2_illustrate.matte_neural import make_matte  # noqa: PLC0415
 
-        served |= {"matte": make_matte(cache)}
+        served |= {"matte": make_matte(cache, phase2.matte_side)}
     if "draw" in wanted:
         from pipeline.phase2_illustrate.depth_neural import make_depth  # noqa: PLC0415
+        from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw  # noqa: PLC0415
 
-        served |= {"depth": make_depth(cache, phase2.depth)}
+        sdxl = phase2.sdxl
+        ways = DrawSettings(
+            nets=phase2.controlnet.nets,
+            fuse_qkv=sdxl.fuse_qkv,
+            channels_last=sdxl.channels_last,
+            compile=sdxl.compile,
+            compile_cache=volume.path / "compiled",
+            cuda_graphs=sdxl.cuda_graphs,
+        )
+        style = volume.style(phase2.lora.file)
+        redraw = make_redraw(cache, ways, style, fast_lora(volume), volume.prompts())
+        served |= {"depth": make_depth(cache, phase2.depth), "redraw": redraw}
     if "upscale" in wanted:
         from pipeline.phase3_enforce.upscale_neural import make_upscale  # noqa: PLC0415
 
@@ -160,7 +221,7 @@ def _served(cache: Any, wanted: frozenset[str], settings: Settings) -> dict[str,
     steps = {name: _guard(cache, step) for name, step in served.items()}
     facts: dict[str, Any] = {"matte_is_neural": "matte" in wanted}
     if "draw" in wanted:
-        facts["draw"] = None
+        facts |= {"draw": None, "few_step": fast_lora(volume) is not None}
     if {"find", "mask"} <= wanted:  # the classical mask knows strokes on paint and plates only
         facts["finds"] = frozenset({ANY_LABEL})
     return steps | facts

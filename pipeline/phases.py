@@ -75,7 +75,9 @@ def sanitize_command(source: In, out: Out, matte: MatteFile, remove: str = "lice
 
 
 @app.command("illustrate")
-def illustrate_command(source: In, out: Out, matte: MatteFile, palette: Colors = None, keep_background: bool = False, seed: int = 42) -> None:
+def illustrate_command(
+    source: In, out: Out, matte: MatteFile, palette: Colors = None, keep_background: bool = False, seed: int = 42
+) -> None:
     """A clean plate → the drawing in palette colours."""
     rgb = _square(source)
     side = rgb.shape[0]

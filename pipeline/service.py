@@ -76,7 +76,9 @@ def start(environment: Environment, settings: Settings) -> Worker:
         url_expiry_seconds=environment.url_expiry_seconds,
         public_base_url=environment.public_base_url,
     )
-    return Worker(environment, settings, engines.build(environment, settings), bucket)
+    steps = engines.build(environment, settings)
+    log.info("engine_ready", engine=steps.name, models=dict(steps.models), expected_seconds=dict(steps.expected_seconds))
+    return Worker(environment, settings, steps, bucket)
 
 
 def explain(error: Exception) -> JobError:

@@ -122,6 +122,7 @@ class Phase2(_Section):
 
     side: int = Field(ge=256, le=2048, multiple_of=64)
     grade: bool
+    matte_side: int = Field(ge=32, le=2048, multiple_of=32)
     depth: Literal["depth-anything", "zoedepth"]
     matte_neural_uncertain_below: float = Field(ge=0, le=1)
     matte_uncertain_below: float = Field(ge=0, le=1)

@@ -85,7 +85,8 @@ def sanitize(
     found, too_large = capped(on_vehicle(found, matte.inside, settings), matte.inside, settings)
     found = suppressed(found, settings.same_thing)
     if too_large:
-        warnings.append(f"TOO_LARGE_TO_REMOVE: Ignored for being too large a part of the vehicle: {', '.join(f.label for f in too_large)}.")
+        names = ", ".join(dict.fromkeys(f.label for f in too_large))
+        warnings.append(f"TOO_LARGE_TO_REMOVE: Ignored for being too large a part of the vehicle: {names}.")
     if not found:
         return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
     progress.step("sanitize", "mask", FRACTIONS[1])
@@ -95,10 +96,12 @@ def sanitize(
     together = np.logical_or.reduce([checked_mask(mask, rgb, one) for mask, one in zip(masks, found, strict=True)])
     masked = dilated(together, frame, settings.dilation)
     progress.step("sanitize", "inpaint", FRACTIONS[2])
-    painted = steps.inpaint(rgb, masked)
-    if painted.shape != rgb.shape or painted.dtype != np.uint8:
-        raise RuntimeError(f"inpaint returned {painted.shape} {painted.dtype} for a picture of {rgb.shape} uint8")
-    clean = np.where(masked[..., None], painted, rgb)
+    photo = quads.photo_part(frame, rgb.shape[0])  # its black margins would be painted into holes at its border
+    painted = steps.inpaint(np.ascontiguousarray(rgb[photo]), np.ascontiguousarray(masked[photo]))
+    if painted.shape != rgb[photo].shape or painted.dtype != np.uint8:
+        raise RuntimeError(f"inpaint returned {painted.shape} {painted.dtype} for a picture of {rgb[photo].shape} uint8")
+    clean = rgb.copy()
+    clean[masked] = painted[masked[photo]]
     return CleanPlate(clean, frame, matte, tuple(found), masked, tuple(warnings))
 
 
@@ -121,12 +124,18 @@ def split(remove: Sequence[str], finds: frozenset[str]) -> tuple[list[str], list
 def on_vehicle(found: Sequence[Found], inside: Mask, settings: SanitizeSettings) -> list[Found]:
     """Those that lie mostly on the vehicle; the matte may be off by `matte_tolerance`."""
     reach = _dilate(inside, round(settings.matte_tolerance * inside.shape[0]))
-    kept = []
-    for one in found:
-        area = quads.filled(one.quad, inside.shape)
-        if area.any() and (area & reach).sum() >= settings.on_vehicle * area.sum():
-            kept.append(one)
-    return kept
+    return [one for one in found if _share(one.quad, reach) >= settings.on_vehicle]
+
+
+def _share(quad: quads.Quad, area: Mask) -> float:
+    """The share of a polygon's pixels that lie in a mask (S, S); 0 for one outside the picture."""
+    low = np.maximum(np.floor(quad.min(0)).astype(int), 0)
+    high = np.minimum(np.ceil(quad.max(0)).astype(int) + 1, area.shape[::-1])
+    if (high <= low).any():
+        return 0.0
+    part = area[low[1] : high[1], low[0] : high[0]]
+    own = quads.filled(quad - low.astype(np.float32), part.shape)
+    return float((own & part).sum() / max(1, own.sum()))
 
 
 def capped(found: Sequence[Found], inside: Mask, settings: SanitizeSettings) -> tuple[list[Found], list[Found]]:
@@ -137,15 +146,16 @@ def capped(found: Sequence[Found], inside: Mask, settings: SanitizeSettings) -> 
 
 
 def suppressed(found: Sequence[Found], same_thing: float) -> list[Found]:
-    """Each thing once: the better of two boxes of one thing stays, plates before others, and a plate takes the text on it."""
-    ranked = sorted(found, key=lambda f: (f.label != "license plate", -f.score, f.label, f.box))
+    """Each thing once: the better of two boxes of one thing stays, plates before others and text last; the text on a plate, badge or
+    sticker is part of that."""
+    ranked = sorted(found, key=lambda f: (f.label != "license plate", f.label == "text", -f.score, f.label, f.box))
     kept: list[Found] = []
     for one in ranked:
         area = quads.area(one.quad)
         common = [(other, quads.overlap(one.quad, other.quad)) for other in kept]
         twice = any(c > same_thing * (area + quads.area(other.quad) - c) for other, c in common)
-        on_plate = one.label == "text" and any(other.label == "license plate" and c >= 0.7 * area for other, c in common)
-        if not twice and not on_plate:
+        part_of = one.label == "text" and any(other.label != "text" and c >= 0.7 * area for other, c in common)
+        if not twice and not part_of:
             kept.append(one)
     return kept
 

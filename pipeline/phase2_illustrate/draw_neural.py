@@ -12,6 +12,7 @@ from torch import Tensor
 
 from model_cache import prompts as kept_prompts
 from model_cache.cache import ModelCache, Prepared
+from model_cache.volume import MissingModels
 from pipeline.phase2_illustrate.denoise import UNET, Control, Net, control_picture, decode, denoise, encode, prepare
 from pipeline.phase2_illustrate.diffusion_nets import NetOptions, controlnet, load_compiled, unet, vae
 from pipeline.phase2_illustrate.noise_schedule import Schedule, schedule
@@ -28,7 +29,6 @@ UNION_DEPTH, UNION_CANNY = 1, 3
 
 STYLE_MISSING = "STYLE_MISSING: No style LoRA is installed; the drawing has the base model's style."
 STYLE_IN_PART = "STYLE_IN_PART: The style LoRA also changes the text encoders; only what it changes in the drawing network is used."
-FAST_LORA_MISSING = "FAST_LORA_MISSING: The few-step LoRA is not on the volume; the steps were run with the standard schedule."
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +86,8 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
 
     def redraw(rgb: Rgb, brief: Brief, tell: Tell) -> tuple[Rgb, tuple[str, ...]]:
         _check(rgb, brief)
-        fusions, few, warnings = _fusions(brief, style, few_step)
-        plan = planned(brief.steps, brief.strength, few)
+        fusions, warnings = _fusions(brief, style, few_step)
+        plan = planned(brief.steps, brief.strength, brief.few_step)
         wishes = _wishes(brief, settings)
         nets = {UNET: unet(options, fusions), **{wish.net: controlnet(wish.net, options) for wish in wishes}}
         told = embeddings(brief.prompt, brief.negative_prompt)
@@ -114,8 +114,8 @@ def _check(rgb: Rgb, brief: Brief) -> None:
             raise ValueError(f"{name} of {picture.shape} {picture.dtype} do not fit a picture of {rgb.shape}: they must be (S, S) uint8")
 
 
-def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[tuple[Fusion, ...], bool, tuple[str, ...]]:
-    """The LoRAs to fuse, whether the few-step schedule is run, and what the caller must know of it."""
+def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[tuple[Fusion, ...], tuple[str, ...]]:
+    """The LoRAs to fuse, and what the caller must know of them. Raises `MissingModels` for few steps without their LoRA."""
     fusions: list[Fusion] = []
     warnings: list[str] = []
     if style is None:
@@ -124,11 +124,11 @@ def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[t
         fusions.append(fusion(style, brief.lora_scale))
         if changes_text(fusions[0]):
             warnings.append(STYLE_IN_PART)
-    if brief.few_step and few_step is None:
-        warnings.append(FAST_LORA_MISSING)
-    elif brief.few_step and few_step is not None:
+    if brief.few_step:
+        if few_step is None:
+            raise MissingModels({"lcm-lora": ("the few-step LoRA",)})
         fusions.append(fusion(few_step, 1.0))
-    return tuple(fusions), brief.few_step and few_step is not None, tuple(warnings)
+    return tuple(fusions), tuple(warnings)
 
 
 def _wishes(brief: Brief, settings: DrawSettings) -> list[_Wish]:

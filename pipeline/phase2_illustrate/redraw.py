@@ -115,7 +115,9 @@ def redraw(
     if best is None:
         raise ValueError("max_retries must not be negative")
     best = replace(best, attempts=attempts)
-    sentence = f"The vehicle in the best of {attempts} drawings covers the photographed one by {best.iou:.2f}, less than {settings.threshold}"
+    sentence = (
+        f"The vehicle in the best of {attempts} drawings covers the photographed one by {best.iou:.2f}, less than {settings.threshold}"
+    )
     if not settings.allow_low_iou:
         raise JobError(Code.LOW_IOU, f"{sentence}; send allow_low_iou, other weights or another seed.")
     return replace(best, warnings=(*best.warnings, f"LOW_IOU: {sentence}."))

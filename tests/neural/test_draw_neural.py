@@ -274,11 +274,9 @@ def test_few_steps_are_stock_diffusers_with_lcm(tiny_volume: Path, tmp_path: Pat
     assert warnings == (draw_neural.STYLE_MISSING,)
 
 
-def test_without_the_few_step_lora_the_brief_is_run_as_it_is(tiny_volume: Path) -> None:
-    redraw = redraw_of(cache_of(tiny_volume))
-    drawn, warnings = redraw(*small(few_step=True), heard)
-    assert drawn.tobytes() == redraw(*small(), heard)[0].tobytes()
-    assert warnings == (draw_neural.STYLE_MISSING, draw_neural.FAST_LORA_MISSING)
+def test_few_steps_without_their_lora_are_refused(tiny_volume: Path) -> None:
+    with pytest.raises(MissingModels, match="lcm-lora"):
+        redraw_of(cache_of(tiny_volume))(*small(few_step=True), heard)
 
 
 # --- style ---
