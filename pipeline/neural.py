@@ -130,6 +130,7 @@ def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
     # The same picture from the same card, each time; TF32 is exact enough for the networks that stay in float32.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.set_float32_matmul_precision("high")
+    torch.backends.cuda.matmul.allow_fp16_accumulation = settings.phase2.sdxl.fp16_accumulation
     cache = open_cache(volume, torch.device("cuda" if on_card else "cpu"))
     names = models_of(wanted, settings)
     try:

@@ -75,6 +75,7 @@ class Sdxl(_Section):
     channels_last: bool
     compile: bool
     cuda_graphs: bool
+    fp16_accumulation: bool
 
 
 class Preset(_Section):
