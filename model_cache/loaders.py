@@ -17,8 +17,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from model_cache.catalogue import Model
+from model_cache.errors import BrokenModel
 from model_cache.headers import read_header
-from model_cache.volume import BrokenModel, Volume
+from model_cache.volume import Volume
 
 log = structlog.get_logger()
 

@@ -9,8 +9,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from model_cache.errors import BrokenModel
 from model_cache.loaders import Text
-from model_cache.volume import BrokenModel
 
 #: What `encode` gives and a file of prompts holds.
 NAMES = ("prompt_embeds", "negative_prompt_embeds", "pooled_prompt_embeds", "negative_pooled_prompt_embeds")

@@ -8,31 +8,16 @@ VOLUME/prompts/default.safetensors  embeddings of the default prompt
 ```
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_cache.catalogue import Model
+from model_cache.errors import BrokenModel, MissingModels
+from model_cache.manifest import read_lock
 
 #: `revision` of a model whose fetch nobody recorded.
 UNRECORDED = "unrecorded"
-
-
-class MissingModels(Exception):  # noqa: N818 - says what is the case
-    """Files that the volume has not. `files`: model → its missing files, relative to the model's folder."""
-
-    def __init__(self, files: Mapping[str, tuple[str, ...]]) -> None:
-        self.files = dict(files)
-        super().__init__("The model volume lacks " + ", ".join(f"{name} ({', '.join(them)})" for name, them in self.files.items()))
-
-
-class BrokenModel(Exception):  # noqa: N818 - says what is the case
-    """A file is there and is not what it should be. `reason` names files relative to the model's folder."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name} cannot be used: {reason}")
-        self.name, self.reason = name, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +43,8 @@ class Volume:
 
     def revision(self, name: str) -> str:
         """What the lock file records of a model, else `UNRECORDED`. Raises `BrokenModel` for a lock file that cannot be read."""
-        lock = self.path / "models.lock.json"
-        if not lock.is_file():
-            return UNRECORDED
-        try:
-            return str(json.loads(lock.read_text()).get(name, {}).get("revision", UNRECORDED))
-        except (ValueError, AttributeError) as error:
-            raise BrokenModel(lock.name, "it is not a JSON object of models") from error
+        record = read_lock(self.path).get(name)
+        return record.revision if record else UNRECORDED
 
     def style(self, name: str | None = None) -> Path | None:
         """The style LoRA: the named one, else the only one there is, else None.

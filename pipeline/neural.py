@@ -8,7 +8,8 @@ import numpy as np
 import structlog
 
 from model_cache.catalogue import load_catalogue
-from model_cache.volume import BrokenModel, MissingModels, Volume
+from model_cache.errors import BrokenModel, MissingModels
+from model_cache.volume import Volume
 from pipeline.errors import Code, JobError
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL
 from pipeline.settings import Settings

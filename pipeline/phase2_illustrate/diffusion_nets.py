@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import Attention, FusedAttnProcessor2_
 from torch import nn
 
 from model_cache.cache import Prepared
-from model_cache.volume import BrokenModel
+from model_cache.errors import BrokenModel
 from pipeline.phase2_illustrate.denoise import UNET, VAE
 from pipeline.phase2_illustrate.style import Fusion, fuse
 

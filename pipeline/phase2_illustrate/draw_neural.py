@@ -12,7 +12,7 @@ from torch import Tensor
 
 from model_cache import prompts as kept_prompts
 from model_cache.cache import ModelCache, Prepared
-from model_cache.volume import MissingModels
+from model_cache.errors import MissingModels
 from pipeline.phase2_illustrate.denoise import UNET, Control, Net, control_picture, decode, denoise, encode, prepare
 from pipeline.phase2_illustrate.diffusion_nets import NetOptions, controlnet, load_compiled, unet, vae
 from pipeline.phase2_illustrate.noise_schedule import Schedule, schedule

@@ -12,7 +12,7 @@ from diffusers.loaders.lora_pipeline import StableDiffusionXLLoraLoaderMixin
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from model_cache.volume import BrokenModel
+from model_cache.errors import BrokenModel
 
 _ADAPTER = "fused"
 

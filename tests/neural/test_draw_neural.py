@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from model_cache.volume import MissingModels
+from model_cache.errors import MissingModels
 from pipeline.phase2_illustrate import draw_neural
 from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
 from pipeline.steps import Brief, Redraw

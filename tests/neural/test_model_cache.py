@@ -12,7 +12,8 @@ from structlog.testing import capture_logs
 
 from model_cache.cache import ACTIVATIONS, PEAK, ModelCache, Prepared, open_cache, to_evict, weight_budget
 from model_cache.catalogue import load_catalogue
-from model_cache.volume import BrokenModel, MissingModels, Volume
+from model_cache.errors import BrokenModel, MissingModels
+from model_cache.volume import Volume
 from tests import tiny_volume as volumes
 
 pytestmark = pytest.mark.neural

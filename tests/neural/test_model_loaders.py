@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from model_cache.catalogue import load_catalogue
+from model_cache.errors import BrokenModel, MissingModels
 from model_cache.loaders import Loaded, Text, load, modules
-from model_cache.volume import BrokenModel, MissingModels, Volume
+from model_cache.volume import Volume
 from tests import tiny_volume as volumes
 
 pytestmark = pytest.mark.neural

@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 from model_cache import prompts
 from model_cache.cache import ModelCache, open_cache
 from model_cache.catalogue import load_catalogue
-from model_cache.volume import BrokenModel, Volume
+from model_cache.errors import BrokenModel
+from model_cache.volume import Volume
 from pipeline import settings
 from tests.tiny_volume import NEGATIVE, PROMPT, TEXT_1, TEXT_2
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from model_cache.catalogue import load_catalogue
+from model_cache.errors import BrokenModel, MissingModels
 from model_cache.headers import read_header
-from model_cache.volume import UNRECORDED, BrokenModel, MissingModels, Volume
+from model_cache.volume import UNRECORDED, Volume
 from tests import tiny_volume as volumes
 
 pytestmark = pytest.mark.neural
@@ -107,7 +108,8 @@ def test_missing_models_are_known_without_torch(tmp_path: Path) -> None:
 def test_revisions_come_from_the_lock_file(tmp_path: Path) -> None:
     volume = _empty(tmp_path)
     assert volume.revision("sam") == UNRECORDED
-    (tmp_path / "models.lock.json").write_text(json.dumps({"sam": {"revision": "0123abc"}}))
+    record = {"source": "facebook/sam-vit-huge", "revision": "0123abc", "sources": {}, "files": {}}
+    (tmp_path / "models.lock.json").write_text(json.dumps({"sam": record}))
     assert (volume.revision("sam"), volume.revision("lama")) == ("0123abc", UNRECORDED)
     (tmp_path / "models.lock.json").write_text("[]")
     with pytest.raises(BrokenModel, match=r"models\.lock\.json cannot be used"):

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model_cache.volume import BrokenModel
+from model_cache.errors import BrokenModel
 from pipeline.phase2_illustrate.draw_neural import STYLE_IN_PART, DrawSettings, make_redraw
 from pipeline.phase2_illustrate.style import changes_text, fuse, fusion
 from tests import tiny_volume as volumes
