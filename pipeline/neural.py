@@ -12,7 +12,7 @@ from model_cache.errors import BrokenModel, MissingModels
 from model_cache.volume import Volume
 from pipeline.errors import Code, JobError
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL
-from pipeline.settings import Settings
+from pipeline.settings import Settings, SettingsError
 from pipeline.steps import Brief, Redraw, WatchMemory
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ def fast_lora(volume: Volume) -> Path | None:
 
 
 def _missing(error: MissingModels) -> JobError:
-    return JobError(Code.MODELS_MISSING, f"{error}; fill the volume with python -m builder fetch, or set ENGINE=classical.")
+    return JobError(Code.MODELS_MISSING, f"{error}; fill the volume with python -m builder fetch, or choose the classical engine.")
 
 
 def _broken(error: BrokenModel) -> JobError:
@@ -49,11 +49,15 @@ def _broken(error: BrokenModel) -> JobError:
 
 
 def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Volume:
-    """The volume, on which every file of the wanted steps is there. Raises `MODELS_MISSING`; imports no torch."""
+    """The volume, on which every file of the wanted steps is there. Raises `MODELS_MISSING`, and `SettingsError` for a
+    catalogue of the volume's own that is wrong; imports no torch."""
     if path is None:
         raise JobError(Code.MODELS_MISSING, f"{', '.join(sorted(wanted))} need a model volume; set MODEL_VOLUME_PATH.")
     own = path / "catalogue.yaml"
-    volume = Volume(path, load_catalogue(own if own.is_file() else None))
+    try:
+        volume = Volume(path, load_catalogue(own if own.is_file() else None))
+    except ValueError as error:
+        raise SettingsError(f"The volume's {error}.") from None
     try:
         volume.require(models_of(wanted, settings))
         if "draw" in wanted:

@@ -212,6 +212,13 @@ def test_a_file_that_cannot_be_read_stops_the_start_by_name(volume, tmp_path, co
     assert caught.value.code is Code.MODELS_MISSING
 
 
+def test_a_wrong_catalogue_on_the_volume_stops_the_start_by_its_key(volume, tmp_path, config):
+    copy = volumes.copy_volume(volume, tmp_path / "v")
+    (copy / "catalogue.yaml").write_text("birefnet: {dtype: int8}")
+    with pytest.raises(settings.SettingsError, match=r"catalogue\.yaml: birefnet\.dtype"):
+        engines.build(environment(copy, "classical"), mixed(config, matte="neural"))
+
+
 def test_no_volume_is_told(config):
     with pytest.raises(JobError, match="MODEL_VOLUME_PATH") as caught:
         engines.build(settings.environment({"ENGINE": "classical"}), mixed(config, upscale="neural"))
