@@ -4,12 +4,12 @@ import json
 import os
 import shutil
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import torch
 
 from builder import torchscript
 from builder.errors import BuilderError, writing
+from builder.sources import path_at_source
 from builder.tensors import Tensors, read_pickle, read_safetensors, read_torchscript, write
 from model_cache.catalogue import Model
 from model_cache.headers import read_header
@@ -18,23 +18,16 @@ from model_cache.headers import read_header
 _GENERATOR = "generator.model."
 
 
-def source_of(model: Model, file: str) -> str:
-    """The path at the source of a file that is served."""
-    if model.source.url is not None:
-        return Path(urlsplit(model.source.url).path).name
-    return model.source.files.get(file, file)
-
-
 def convert(model: Model, sources: Path, out: Path) -> str:
-    """Read `sources / source_of(model, file)` for each file of the model, write exactly `model.files` below `out`.
+    """Read `sources / path_at_source(model, file)` for each file of the model, write exactly `model.files` below `out`.
 
     What is ready to serve is linked, not copied. Says how the weights were made, in a word or two. Raises `BuilderError`.
     """
     how = []
     for file in model.files:
-        source, target = sources / source_of(model, file), out / file
+        source, target = sources / path_at_source(model, file), out / file
         if not source.is_file():
-            raise BuilderError(f"{model.name} cannot be converted: {source_of(model, file)} is not there.")
+            raise BuilderError(f"{model.name} cannot be converted: {path_at_source(model, file)} is not there.")
         try:
             with writing(f"{model.name}/{file}"):
                 target.parent.mkdir(parents=True, exist_ok=True)

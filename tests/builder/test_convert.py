@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from builder import torchscript
-from builder.convert import convert, source_of
+from builder.convert import convert
 from builder.errors import BuilderError
+from builder.sources import path_at_source
 from builder.tensors import narrowed
 from model_cache.catalogue import Model, load_catalogue
 from model_cache.headers import read_header
@@ -32,7 +33,7 @@ LORA = CATALOGUE["lcm-lora"]
 def published(volume: Path, model: Model, folder: Path) -> Path:
     """The model's source files as its publisher lays them out: float32, under the source's names; pickled where that is so."""
     for file in model.files:
-        served, source = volume / "models" / model.name / file, folder / source_of(model, file)
+        served, source = volume / "models" / model.name / file, folder / path_at_source(model, file)
         source.parent.mkdir(parents=True, exist_ok=True)
         if file not in model.weights:
             shutil.copy(served, source)
