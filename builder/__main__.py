@@ -1,0 +1,274 @@
+"""The builder's door: `python -m builder COMMAND --volume PATH`."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from builder import shown, work
+from builder.choose import choose, named
+from builder.errors import BuilderError
+from builder.place import records_of
+from builder.plan import make_plan
+from builder.prune import prune as work_off
+from builder.prune import spare
+from builder.status import status_of
+from builder.tell import size, voices
+from builder.workspace import only_builder
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode="markdown",
+    no_args_is_help=True,
+    help="""Fill a model volume, and check it.
+
+    A new volume: `plan` says what will be fetched, `fetch` fills it, `verify` proves it, `doctor` runs every step on your card.
+    Everything may be stopped at any moment and run again: it goes on where it stopped.
+
+    HF_TOKEN is sent to the hub for models with terms; HF_ENDPOINT names another hub.
+
+    Exit status: 0; 1 with a sentence when something is missing, wrong or failed; 2 for a wrong option.
+    """,
+)
+
+_VOLUME = typer.Option("--volume", help="The volume's folder (default: MODEL_VOLUME_PATH).", metavar="PATH", show_default=False)
+_ONLY = typer.Option(
+    "--only", help="These models alone (default: those that the neural engine needs).", metavar="NAME,…", show_default=False
+)
+_ALL = typer.Option("--all", help="Every model of the catalogue.")
+_TEXT = typer.Option("--text", help="Keep the text encoders (1.6 GB), to serve other prompts than the stored one.")
+_CONFIG = typer.Option(
+    "--config",
+    help="The deployment's settings file, which says what is needed (default: PIPELINE_CONFIG).",
+    metavar="FILE",
+    show_default=False,
+)
+_JSON = typer.Option("--json", help="Print one JSON object alone.")
+_FROM = typer.Option(
+    "--from",
+    help="Import in place of fetching: PATH holds NAME/FILES, org--name/FILES, or a hub cache (models--org--name/snapshots/…).",
+    metavar="PATH",
+    show_default=False,
+)
+
+_UPDATE = typer.Option("--update", help="Take the present revision of these models.", metavar="NAME,…", show_default=False)
+
+Volume = Annotated[Path | None, _VOLUME]
+Only = Annotated[str | None, _ONLY]
+All = Annotated[bool, _ALL]
+Text = Annotated[bool, _TEXT]
+Config = Annotated[Path | None, _CONFIG]
+Json = Annotated[bool, _JSON]
+From = Annotated[Path | None, _FROM]
+
+
+def _volume(given: Path | None, must_exist: bool = True) -> Path:
+    """The volume's folder. Raises a usage error where none is named, `BuilderError` where it is not there."""
+    if given is None and not os.environ.get("MODEL_VOLUME_PATH"):
+        raise typer.BadParameter("name the volume's folder, or set MODEL_VOLUME_PATH", param_hint="--volume")
+    path = given or Path(os.environ["MODEL_VOLUME_PATH"])
+    if path.exists() and not path.is_dir():
+        raise BuilderError(f"{path} is not a folder.")
+    if must_exist and not path.is_dir():
+        raise BuilderError(f"There is no folder {path}; fetch makes one.")
+    return path.resolve()
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+
+
+@app.command()
+def plan(
+    volume: Volume = None,
+    only: Only = None,
+    all_: All = False,
+    text: Text = False,
+    config: Config = None,
+    mbps: Annotated[float, typer.Option("--mbps", help="Bandwidth for the estimate, million bits a second.", min=0.001)] = 1000.0,
+    json_: Json = False,
+) -> None:
+    """What is there, what is missing, what has changed, and what a fetch would bring.
+
+    Works offline and writes nothing. Goes by sizes and time stamps; `verify` reads the content.
+    Sizes are known once a model's source was resolved; before, the number of its parameters stands for them.
+    """
+    folder = _volume(volume, must_exist=False)
+    rows = make_plan(choose(folder, config, only, all_, text))
+    if json_:
+        _print(json.dumps(shown.plan_as_data(folder, rows, mbps), indent=2))
+    else:
+        shown.plan_as_table(Console(), folder, rows, mbps)
+
+
+@app.command()
+def fetch(
+    volume: Volume = None,
+    only: Only = None,
+    all_: All = False,
+    text: Text = False,
+    config: Config = None,
+    from_: From = None,
+    jobs: Annotated[int, typer.Option("--jobs", help="Files fetched at a time.", min=1, max=32)] = 4,
+    update: Annotated[str | None, _UPDATE] = None,
+    keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Keep the source files, for `convert`.")] = False,
+) -> None:
+    """Fill the volume: bring what is missing, convert it, put it in place. Afterwards the volume serves.
+
+    The first fetch of a model takes its repository's present revision and records it in models.lock.json; later ones take exactly that,
+    and exactly that content. A killed fetch leaves the old state or the new one, and goes on where it stopped.
+    """
+    folder = _volume(volume, must_exist=False)
+    choice = choose(folder, config, only, all_, text)
+    fresh = frozenset(named(choice.catalogue, update)) if update else frozenset[str]()
+    if outside := fresh - set(choice.to_serve):
+        raise BuilderError(f"--update names {', '.join(sorted(outside))}, which is not among the models to fetch; name it with --only.")
+    work.fill(choice, from_, jobs, fresh, keep_downloads)
+
+
+@app.command()
+def convert(
+    volume: Volume = None, only: Only = None, all_: All = False, text: Text = False, config: Config = None, from_: From = None
+) -> None:
+    """Make the served files again, from downloads that `fetch --keep-downloads` kept or from a folder; nothing is fetched."""
+    work.convert_again(choose(_volume(volume), config, only, all_, text), from_)
+
+
+@app.command("add-style")
+def add_style(
+    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers or kohya do.", show_default=False)],
+    volume: Volume = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name on the volume (default: the file's).", show_default=False)] = None,
+) -> None:
+    """Install a style: a LoRA file, checked against the volume's drawing network."""
+    from builder.add_style import add_style as install  # noqa: PLC0415 - imports safetensors and torch
+
+    folder = _volume(volume)
+    with only_builder(folder):
+        _print(str(install(folder, file, name)))
+
+
+@app.command()
+def verify(
+    volume: Volume = None,
+    only: Only = None,
+    all_: All = False,
+    text: Text = False,
+    config: Config = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Sizes and time stamps alone.")] = False,
+    json_: Json = False,
+) -> None:
+    """Prove the volume: hashes, tensor names, shapes and dtypes. Names each missing or wrong file, and exits with 1 when there is one.
+
+    Looks at the models that are needed and at all others that are there; with --only at those alone.
+    """
+    from builder.verify import verify as look  # noqa: PLC0415 - may import torch
+
+    folder = _volume(volume)
+    choice = choose(folder, config, only, all_, text)
+    with voices(Console(stderr=json_)) as (_, meter):
+        if only is not None:
+            found = look(folder, choice.names, not quick, meter)
+        else:
+            there = {path.name for path in (folder / "models").glob("*")} | set(records_of(folder))
+            found = look(folder, None, not quick, meter)
+            found += look(folder, [name for name in choice.to_serve if name not in there], not quick, meter)
+    if json_:
+        _print(json.dumps({"volume": str(folder), "right": not found, "findings": [asdict(it) for it in found]}, indent=2))
+    else:
+        for finding in found:
+            _print(str(finding))
+        _print(f"{len(found)} faults" if found else "Everything is as recorded.")
+    if found:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    volume: Volume = None,
+    only: Only = None,
+    all_: All = False,
+    text: Text = False,
+    config: Config = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed.")] = False,
+) -> None:
+    """Make room: list models that are not needed, downloads and leavings; with --yes remove them.
+
+    --only says what is needed, in place of the settings.
+    """
+    folder = _volume(volume)
+    choice = choose(folder, config, only, all_, text)
+    found = spare(folder, choice.to_serve)
+    for it in found:
+        _print(f"{it.shown}: {size(it.size)}")
+    if not found:
+        _print("Nothing to remove.")
+    elif not yes:
+        _print(f"{size(sum(it.size for it in found))} in all; --yes removes it.")
+    else:
+        with work.at_work(choice) as task:
+            work_off(task.workspace, spare(folder, choice.to_serve))
+        _print("Removed.")
+
+
+@app.command()
+def status(
+    volume: Volume = None, only: Only = None, all_: All = False, text: Text = False, config: Config = None, json_: Json = False
+) -> None:
+    """Models with their revisions, sizes and licences, the style, the prompt's embeddings, and whether the volume is ready to serve."""
+    it = status_of(choose(_volume(volume), config, only, all_, text))
+    if json_:
+        _print(json.dumps(it, indent=2))
+    else:
+        shown.status_as_table(Console(), it)
+
+
+@app.command()
+def mirror(
+    s3_bucket: Annotated[str, typer.Option("--s3-bucket", help="The bucket; at RunPod the network volume's id.", show_default=False)],
+    s3_endpoint: Annotated[
+        str | None, typer.Option("--s3-endpoint", help="At RunPod https://s3api-DATACENTER.runpod.io (default: AWS).", show_default=False)
+    ] = None,
+    s3_region: Annotated[str | None, typer.Option("--s3-region", help="Default: as the endpoint tells.", show_default=False)] = None,
+    s3_prefix: Annotated[str, typer.Option("--s3-prefix", help="Folder in the bucket.")] = "",
+    jobs: Annotated[int, typer.Option("--jobs", help="Parts sent at a time.", min=1, max=32)] = 4,
+    volume: Volume = None,
+) -> None:
+    """Copy this folder to a network volume over its S3 API: what differs is sent, the lock file last. May be stopped and run again.
+
+    Keys are read from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, as RunPod documents for its S3 API.
+    """
+    from builder.remote import Remote, send  # noqa: PLC0415 - imports boto3
+
+    folder = _volume(volume)
+    with only_builder(folder) as workspace, voices(Console()) as (tell, meter):
+        send(workspace, Remote(s3_bucket, s3_endpoint, s3_region, s3_prefix.strip("/"), jobs), tell, meter)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; its exit status. Errors are one sentence on standard error."""
+    try:
+        return int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
+    except BuilderError as error:
+        sys.stderr.write(f"{error.sentence}\n")
+        return 1
+    except (typer.Abort, KeyboardInterrupt):
+        sys.stderr.write("Stopped; what was fetched is kept, run the same command again to go on.\n")
+        return 130
+    except typer.Exit as error:
+        return error.exit_code
+    except Exception as fault:
+        usage = getattr(fault, "format_message", None)  # typer's usage errors, whose class it does not publish
+        if usage is None:
+            raise
+        sys.stderr.write(f"{usage().rstrip('.')}; --help lists every option.\n")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,140 @@
+"""Which models a deployment needs: read from the pipeline's settings, which are data, or named by the user."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from builder.errors import BuilderError
+from model_cache.catalogue import Model, load_catalogue
+
+#: Needed while the prompt's embeddings are made, and to serve other prompts.
+TEXT = "sdxl-text"
+#: The few-step drawing of drafts.
+FAST = "lcm-lora"
+_DEFAULTS = Path(__file__).parents[1] / "pipeline" / "defaults.yaml"
+
+
+def catalogue_of(volume: Path) -> Mapping[str, Model]:
+    """The catalogue with the volume's own changes. Raises `BuilderError`."""
+    own = volume / "catalogue.yaml"
+    try:
+        return load_catalogue(own if own.is_file() else None)
+    except (ValueError, OSError) as error:
+        raise BuilderError(f"{error}.") from error
+
+
+def settings_of(config: Path | None) -> dict[str, Any]:
+    """The pipeline's defaults, changed by the deployment's file: `config`, else PIPELINE_CONFIG. Raises `BuilderError`."""
+    named = config or (Path(os.environ["PIPELINE_CONFIG"]) if os.environ.get("PIPELINE_CONFIG") else None)
+    settings = _yaml(_DEFAULTS)
+    return settings if named is None else _merged(settings, _yaml(named))
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        rows = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise BuilderError(f"The settings file {path} cannot be read.") from error
+    if not isinstance(rows, dict):
+        raise BuilderError(f"The settings file {path} must map keys to values.")
+    return rows
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(base[key], value) for key, value in over.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
+    return base | over | both
+
+
+def needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """The models that the neural engine uses under these settings, in the order of use; a step set to `classical` needs none.
+
+    With drawing also the few-step LoRA, and last the text encoders, which make the prompt's embeddings.
+    """
+    steps, draw = settings["steps"], settings["phase2"]
+    nets = ("controlnet-union",) if draw["controlnet"]["nets"] == "union" else ("controlnet-depth", "controlnet-canny")
+    by_step = {
+        "find": ("grounding-dino",),
+        "matte": ("birefnet",),
+        "mask": (settings["phase1"]["segmenter"],),
+        "inpaint": ("lama",),
+        "draw": (draw["depth"], "sdxl-scheduler", "sdxl-unet", *nets, "sdxl-vae", FAST, TEXT),
+        "upscale": ("realesrgan-anime",),
+    }
+    return tuple(name for step, names in by_step.items() if steps.get(step, "auto") != "classical" for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The models to work on, in the order of use. `keep_text`: the text encoders are to stay on the volume. `prompt`: the default prompt
+    and its negative, whose embeddings the volume is to hold."""
+
+    volume: Path
+    catalogue: Mapping[str, Model]
+    names: tuple[str, ...]
+    keep_text: bool
+    prompt: tuple[str, str]
+
+    @property
+    def to_serve(self) -> tuple[str, ...]:
+        """Those that must be there now: the text encoders only while they are to stay, or the prompt's embeddings are lacking."""
+        spared = not self.keep_text and has_prompts(self.volume, self.prompt)
+        return tuple(name for name in self.names if name != TEXT or not spared)
+
+
+def choose(volume: Path, config: Path | None, only: str | None, everything: bool, text: bool) -> Choice:
+    """The models to work on: `only` (names separated by commas), all of the catalogue, or those that the settings need; with `text` the
+    text encoders stay, as they do where they are named.
+
+    Raises `BuilderError` for a name that the catalogue has not, and for settings that cannot be read.
+    """
+    catalogue, settings = catalogue_of(volume), settings_of(config)
+    try:
+        names, prompt = needed(settings), prompt_of(settings)
+    except (KeyError, TypeError) as error:
+        raise BuilderError(f"The settings file does not have the form of the pipeline's defaults ({error}).") from error
+    if everything:
+        names = tuple(catalogue)
+    elif only is not None:
+        names = named(catalogue, only)
+    elif unknown := [name for name in names if name not in catalogue]:
+        raise BuilderError(f"The settings name {', '.join(unknown)}, which the catalogue has not.")
+    if text and TEXT not in names:
+        names = (*names, TEXT)
+    asked_for = everything or (only is not None and TEXT in names)
+    return Choice(volume, catalogue, names, text or asked_for, prompt)
+
+
+def named(catalogue: Mapping[str, Model], text: str) -> tuple[str, ...]:
+    """Names separated by commas, each once. Raises `BuilderError` for one that the catalogue has not, and for none at all."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if unknown := [name for name in names if name not in catalogue]:
+        raise BuilderError(f"The catalogue has no {', '.join(unknown)}; it has {', '.join(catalogue)}.")
+    if not names:
+        raise BuilderError(f"No model is named; the catalogue has {', '.join(catalogue)}.")
+    return names
+
+
+def prompt_of(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """The default prompt and its negative."""
+    sdxl = settings["phase2"]["sdxl"]
+    return str(sdxl["prompt"]), str(sdxl["negative_prompt"])
+
+
+def has_prompts(volume: Path, texts: tuple[str, str] | None = None) -> bool:
+    """Whether the prompt's embeddings are there, of exactly these texts where any are given, so that the text encoders need not be."""
+    path = volume / "prompts" / "default.safetensors"
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = file.read(min(length, 1 << 20))
+    try:
+        kept = json.loads(header).get("__metadata__", {})
+    except (ValueError, AttributeError):
+        return False
+    return texts is None or (kept.get("prompt"), kept.get("negative_prompt")) == texts

@@ -1,0 +1,63 @@
+"""The commands that change a volume, one function each; `__main__` is their shell."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from rich.console import Console
+
+from builder.choose import TEXT, Choice, has_prompts
+from builder.errors import BuilderError, writing
+from builder.fetch import Task, fetch, make_again
+from builder.place import recover, take_away
+from builder.sources import Hub, hub_of_environment
+from builder.tell import Tell, voices
+from builder.workspace import Workspace, only_builder
+from model_cache.catalogue import Model
+
+
+def convert_model(model: Model, sources: Path, out: Path) -> str:
+    """`builder.convert.convert`, imported when the first model is converted: torch takes seconds."""
+    from builder.convert import convert  # noqa: PLC0415
+
+    return convert(model, sources, out)
+
+
+@contextmanager
+def at_work(choice: Choice, hub: Hub | None = None) -> Iterator[Task]:
+    """The volume for this builder alone, with what a killed one left brought to its end."""
+    with only_builder(choice.volume) as workspace, voices(Console()) as (tell, meter):
+        with writing("what the builder before left"):
+            recover(workspace, tell)
+        yield Task(workspace, choice.catalogue, convert_model, hub or Hub(), tell, meter)
+
+
+def fill(choice: Choice, folder: Path | None, jobs: int, update: frozenset[str], keep_downloads: bool) -> None:
+    """Fetch or import the choice, then make the prompt's embeddings and let the text encoders go unless they are to stay."""
+    hub = Hub() if folder is not None else hub_of_environment()
+    if folder is not None and not folder.is_dir():
+        raise BuilderError(f"There is no folder {folder} to import from.")
+    with at_work(choice, hub) as task:
+        fetch(replace(task, jobs=jobs, folder=folder, update=update, keep_downloads=keep_downloads), choice.to_serve)
+        _prompt(choice, task.workspace, task.tell)
+
+
+def convert_again(choice: Choice, folder: Path | None) -> None:
+    """Make the choice's models again from the downloads that were kept, or from a folder; nothing is fetched."""
+    with at_work(choice) as task:
+        make_again(replace(task, folder=folder, keep_downloads=folder is None), choice.to_serve)
+        _prompt(choice, task.workspace, task.tell)
+
+
+def _prompt(choice: Choice, workspace: Workspace, tell: Tell) -> None:
+    """The embeddings of the default prompt, where they are lacking; encoders that were needed for nothing else go."""
+    if TEXT not in choice.names or has_prompts(choice.volume, choice.prompt):
+        return
+    from builder.prompts import make  # noqa: PLC0415 - imports torch
+
+    make(choice.volume, *choice.prompt, tell)
+    if not choice.keep_text:
+        with writing(f"the removal of {TEXT}"):
+            take_away(workspace, TEXT)
+        tell(f"{TEXT}: removed, the prompt's embeddings are made (--text keeps it)")
