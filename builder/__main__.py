@@ -12,7 +12,7 @@ from rich.console import Console
 
 from builder import shown, work
 from builder.choose import choose, named
-from builder.errors import BuilderError
+from builder.errors import BuilderError, WrongOption
 from builder.place import records_of
 from builder.plan import make_plan
 from builder.prune import prune as work_off
@@ -36,7 +36,12 @@ app = typer.Typer(
     """,
 )
 
-_VOLUME = typer.Option("--volume", help="The volume's folder (default: MODEL_VOLUME_PATH).", metavar="PATH", show_default=False)
+#: Where RunPod mounts a network volume for serverless workers, and the pods' default of this project.
+_MOUNTS = (Path("/runpod-volume"), Path("/models"))
+
+_VOLUME = typer.Option(
+    "--volume", help="The volume's folder (default: MODEL_VOLUME_PATH, else /runpod-volume or /models).", metavar="PATH", show_default=False
+)
 _ONLY = typer.Option(
     "--only", help="These models alone (default: those that the neural engine needs).", metavar="NAME,…", show_default=False
 )
@@ -68,10 +73,11 @@ From = Annotated[Path | None, _FROM]
 
 
 def _volume(given: Path | None, must_exist: bool = True) -> Path:
-    """The volume's folder. Raises a usage error where none is named, `BuilderError` where it is not there."""
-    if given is None and not os.environ.get("MODEL_VOLUME_PATH"):
-        raise typer.BadParameter("name the volume's folder, or set MODEL_VOLUME_PATH", param_hint="--volume")
-    path = given or Path(os.environ["MODEL_VOLUME_PATH"])
+    """The volume's folder. Raises `WrongOption` where none is named, `BuilderError` where it is not there."""
+    set_ = os.environ.get("MODEL_VOLUME_PATH")
+    path = given or (Path(set_) if set_ else next((it for it in _MOUNTS if it.is_dir()), None))
+    if path is None:
+        raise WrongOption("No volume is named: give --volume, or set MODEL_VOLUME_PATH.")
     if path.exists() and not path.is_dir():
         raise BuilderError(f"{path} is not a folder.")
     if must_exist and not path.is_dir():
@@ -127,7 +133,7 @@ def fetch(
     choice = choose(folder, config, only, all_, text)
     fresh = frozenset(named(choice.catalogue, update)) if update else frozenset[str]()
     if outside := fresh - set(choice.to_serve):
-        raise BuilderError(f"--update names {', '.join(sorted(outside))}, which is not among the models to fetch; name it with --only.")
+        raise WrongOption(f"--update names {', '.join(sorted(outside))}, which is not among the models to fetch; name it with --only.")
     work.fill(choice, from_, jobs, fresh, keep_downloads)
 
 
@@ -256,7 +262,7 @@ def main(arguments: list[str] | None = None) -> int:
         return int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
     except BuilderError as error:
         sys.stderr.write(f"{error.sentence}\n")
-        return 1
+        return 2 if isinstance(error, WrongOption) else 1
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("Stopped; what was fetched is kept, run the same command again to go on.\n")
         return 130
@@ -266,7 +272,8 @@ def main(arguments: list[str] | None = None) -> int:
         usage = getattr(fault, "format_message", None)  # typer's usage errors, whose class it does not publish
         if usage is None:
             raise
-        sys.stderr.write(f"{usage().rstrip('.')}; --help lists every option.\n")
+        if usage():  # a bare call got the help
+            sys.stderr.write(f"{usage().rstrip('.')}; --help lists every option.\n")
         return 2
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from builder.errors import BuilderError
+from builder.errors import BuilderError, WrongOption
 from model_cache.catalogue import Model, load_catalogue
 
 #: Needed while the prompt's embeddings are made, and to serve other prompts.
@@ -110,12 +110,12 @@ def choose(volume: Path, config: Path | None, only: str | None, everything: bool
 
 
 def named(catalogue: Mapping[str, Model], text: str) -> tuple[str, ...]:
-    """Names separated by commas, each once. Raises `BuilderError` for one that the catalogue has not, and for none at all."""
+    """Names separated by commas, each once. Raises `WrongOption` for one that the catalogue has not, and for none at all."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in catalogue]:
-        raise BuilderError(f"The catalogue has no {', '.join(unknown)}; it has {', '.join(catalogue)}.")
+        raise WrongOption(f"The catalogue has no {', '.join(unknown)}; it has {', '.join(catalogue)}.")
     if not names:
-        raise BuilderError(f"No model is named; the catalogue has {', '.join(catalogue)}.")
+        raise WrongOption(f"No model is named; the catalogue has {', '.join(catalogue)}.")
     return names
 
 

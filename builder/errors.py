@@ -16,6 +16,10 @@ class BuilderError(Exception):
         self.sentence = sentence
 
 
+class WrongOption(BuilderError):  # noqa: N818 - says what is the case
+    """The command line asks for something that there is not; the shell exits with 2."""
+
+
 class VolumeFull(BuilderError):  # noqa: N818 - says what is the case
     """No more bytes fit; going on with another model would fail as well."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from builder.choose import TEXT, Choice, has_prompts
-from builder.errors import BuilderError, writing
+from builder.errors import WrongOption, writing
 from builder.fetch import Task, fetch, make_again
 from builder.place import recover, take_away
 from builder.sources import Hub, hub_of_environment
@@ -36,8 +36,7 @@ def at_work(choice: Choice, hub: Hub | None = None) -> Iterator[Task]:
 def fill(choice: Choice, folder: Path | None, jobs: int, update: frozenset[str], keep_downloads: bool) -> None:
     """Fetch or import the choice, then make the prompt's embeddings and let the text encoders go unless they are to stay."""
     hub = Hub() if folder is not None else hub_of_environment()
-    if folder is not None and not folder.is_dir():
-        raise BuilderError(f"There is no folder {folder} to import from.")
+    _check_folder(folder)
     with at_work(choice, hub) as task:
         fetch(replace(task, jobs=jobs, folder=folder, update=update, keep_downloads=keep_downloads), choice.to_serve)
         _prompt(choice, task.workspace, task.tell)
@@ -45,6 +44,7 @@ def fill(choice: Choice, folder: Path | None, jobs: int, update: frozenset[str],
 
 def convert_again(choice: Choice, folder: Path | None) -> None:
     """Make the choice's models again from the downloads that were kept, or from a folder; nothing is fetched."""
+    _check_folder(folder)
     with at_work(choice) as task:
         make_again(replace(task, folder=folder, keep_downloads=folder is None), choice.to_serve)
         _prompt(choice, task.workspace, task.tell)
@@ -61,3 +61,8 @@ def _prompt(choice: Choice, workspace: Workspace, tell: Tell) -> None:
         with writing(f"the removal of {TEXT}"):
             take_away(workspace, TEXT)
         tell(f"{TEXT}: removed, the prompt's embeddings are made (--text keeps it)")
+
+
+def _check_folder(folder: Path | None) -> None:
+    if folder is not None and not folder.is_dir():
+        raise WrongOption(f"There is no folder {folder} to import from.")

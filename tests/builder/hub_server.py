@@ -138,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _info(self, path: str) -> None:
         repository, _, revision = path.partition("/revision/")
         if self._spoiled(f"api/{repository}") or self._refused():
-            return
+            return None
         commits = self.hub.repositories.get(repository)
         if commits is None:
             return self._answer(404, headers={"X-Error-Code": "RepoNotFound"})
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self.hub.heads.get(repository, "") if revision == "main" else revision
         data = self.hub.repositories.get(repository, {}).get(commit, {}).get(file)
         if self._refused():
-            return
+            return None
         if data is None:
             return self._answer(404, headers={"X-Error-Code": "EntryNotFound"})
         headers = {"X-Repo-Commit": commit}

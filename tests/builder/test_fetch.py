@@ -83,7 +83,7 @@ def test_content_that_changed_under_a_held_revision_is_refused(fetcher: Fetcher,
     commit = hub.heads["org/net"]
     hub.repositories["org/net"][commit]["config.json"] = b'{"a": 2}'
     fetcher.file("net", "config.json").unlink()
-    with pytest.raises(BuilderError, match="net: net/config.json is not what it must be: sha256"):
+    with pytest.raises(BuilderError, match=r"net: net/config.json is not what it must be: sha256"):
         fetcher.fetch("net")
     assert records_of(fetcher.volume)["net"].sources["config.json"].sha256 == hashlib.sha256(SMALL).hexdigest()
 
@@ -160,7 +160,7 @@ def test_a_small_files_content_is_checked_by_its_git_name(fetcher: Fetcher, hub:
 
 def test_a_missing_file_is_named_before_anything_is_fetched(fetcher: Fetcher, hub: Hub) -> None:
     hub.commit("org/net", {"config.json": SMALL})
-    with pytest.raises(BuilderError, match="org/net has no model.safetensors at revision"):
+    with pytest.raises(BuilderError, match=r"org/net has no model\.safetensors at revision"):
         fetcher.fetch("net")
     assert hub.sent == []
 
@@ -220,7 +220,7 @@ def test_a_full_disk_leaves_the_old_state(fetcher: Fetcher, hub: Hub, monkeypatc
 
     with monkeypatch.context() as patch:
         patch.setattr(transfer, "write_all", full)
-        with pytest.raises(VolumeFull, match="The volume is full: net/model.safetensors could not be written"):
+        with pytest.raises(VolumeFull, match=r"The volume is full: net/model\.safetensors could not be written"):
             fetcher.fetch()
     assert (fetcher.volume / "models.lock.json").read_bytes() == before
     fetcher.fetch()
