@@ -32,6 +32,26 @@ def worker() -> service.Worker:
     return service.start(environment, settings.load(environment.pipeline_config))
 
 
+def networks_are_ready() -> None:
+    """The last check before jobs are taken: the first network is in memory, its successors are on their way.
+
+    What it raises is RunPod's reason for an unhealthy worker: a missing or broken model by its name.
+    """
+    if (warm_up := worker().steps.warm_up) is not None:
+        warm_up.first()
+
+
+def then_networks() -> None:
+    """The SDK adds checks of its own when it runs them; a check that is added by a check comes after those."""
+    runpod.serverless.register_fitness_check(networks_are_ready)
+
+
+def _takes_jobs() -> bool:
+    """Whether the SDK will ask RunPod for jobs, and so run its fitness checks."""
+    local = any(argument.startswith(("--test_input", "--rp_serve_api")) for argument in sys.argv)
+    return "RUNPOD_WEBHOOK_GET_JOB" in os.environ and not local
+
+
 def _send(job: dict[str, Any], report: Report) -> None:
     structlog.get_logger().info("progress", phase=report.phase, step=report.step, fraction=report.fraction)
     if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
@@ -76,12 +96,17 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Build the engine, then hand over to the SDK. What is missing is said in one line, before any job is taken."""
+    """Build the engine, then hand over to the SDK. What is missing is said in one line, before any job is taken.
+
+    Inside RunPod's loop the fitness check says it once more, to RunPod, and ends the process.
+    """
     try:
         worker()
     except (JobError, settings.SettingsError) as error:
         sys.stderr.write(f"{error}\n")
-        return 1 if isinstance(error, JobError) else 2
+        if not _takes_jobs():
+            return 1 if isinstance(error, JobError) else 2
+    runpod.serverless.register_fitness_check(then_networks)
     runpod.serverless.start({"handler": handler})
     return 0
 

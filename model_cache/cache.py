@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,14 +98,18 @@ class ModelCache:
         self.loads: Counter[str] = Counter()
         self.evictions: Counter[str] = Counter()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the least recently used first
+        self._arriving: Mapping[str, Future[None]] = {}
         self._lock = threading.RLock()
+        #: Held by whoever computes with what was taken, for as long as it must not be moved away.
+        self.busy = threading.RLock()
 
     def dtype(self, name: str) -> torch.dtype:
         """The catalogue's on a card, float32 on the processor, where 16 bits are slow and partly not there."""
         return getattr(torch, self.volume.catalogue[name].dtype) if self.device.type == "cuda" else torch.float32
 
     def take(self, *wanted: str | Prepared) -> tuple[Any, ...]:
-        """All of `wanted` on the device together, in this order; see `loaders.load` for what each is.
+        """All of `wanted` on the device together, in this order; see `loaders.load` for what each is. Waits for those that a warm-up
+        is bringing, and for no other.
 
         Raises `MissingModels`, `BrokenModel`, `torch.OutOfMemoryError`; whatever is raised, also by a `prepare`, what was resident
         stays usable, and nothing half-made is kept.
@@ -112,6 +117,8 @@ class ModelCache:
         asked = [one if isinstance(one, Prepared) else Prepared(one, _AS_LOADED, _unchanged) for one in wanted]
         if len({one.name for one in asked}) < len(asked):
             raise ValueError("a model is taken twice in one call")
+        for one in asked:
+            self._wait(one.name)
         # The caller may be in inference mode: parameters made there could never be moved or fused outside of it.
         with self._lock, torch.inference_mode(False), torch.no_grad():
             for one in asked:
@@ -121,6 +128,32 @@ class ModelCache:
                 self._prepare(one)
             self._bring([one.name for one in asked])  # a preparation may have changed sizes
             return tuple(self._kept[one.name].loaded for one in asked)
+
+    def expect(self, arriving: Mapping[str, "Future[None]"]) -> None:
+        """From here on `take` waits for these models' futures and raises what they raise; a cancelled one is read by `take` itself."""
+        self._arriving = arriving
+
+    def arrive(self, name: str) -> None:
+        """Read a model before it is asked for, and bring it to the device where there is room. Does not wait for what is expected.
+
+        Raises `MissingModels`, `BrokenModel`. Jobs that take other models go on meanwhile, but for the moment of moving.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            kept = self._load(name)
+            with self._lock:
+                self._keep(name, kept)
+                if self._has_room(kept):
+                    try:
+                        self._bring([name])
+                    except torch.OutOfMemoryError:  # no fault of the model: whoever takes it makes room
+                        log.warning("model_left_in_host_memory", model=name, bytes=kept.size)
+
+    def _wait(self, name: str) -> None:
+        if name in self._arriving:
+            try:
+                self._arriving[name].result()
+            except CancelledError:
+                log.info("model_not_awaited", model=name)  # it is read by this thread then
 
     def resident(self) -> tuple[str, ...]:
         """The models on the device, the least recently used first."""
@@ -143,12 +176,23 @@ class ModelCache:
             del self._kept[one.name]  # before the other one is read: never two of them in memory
             kept = None
         if kept is None:
-            start = time.perf_counter()
-            loaded = load(self.volume, one.name, self.dtype(one.name))
-            kept = self._kept[one.name] = _Kept(loaded, modules(loaded), _bytes(modules(loaded)))
-            self.loads[one.name] += 1
-            log.info("model_loaded", model=one.name, seconds=round(time.perf_counter() - start, 3), bytes=kept.size)
+            self._keep(one.name, self._load(one.name))
         self._kept.move_to_end(one.name)
+
+    def _load(self, name: str) -> _Kept:
+        start = time.perf_counter()
+        loaded = load(self.volume, name, self.dtype(name))
+        kept = _Kept(loaded, modules(loaded), _bytes(modules(loaded)))
+        log.info("model_loaded", model=name, seconds=round(time.perf_counter() - start, 3), bytes=kept.size)
+        return kept
+
+    def _keep(self, name: str, kept: _Kept) -> None:
+        self._kept[name] = kept
+        self.loads[name] += 1
+
+    def _has_room(self, kept: _Kept) -> bool:
+        there = sum(self._kept[name].size for name in self.resident())
+        return not self.lean and (self.budget is None or there + kept.size <= self.budget)
 
     def _bring(self, names: list[str]) -> None:
         resident = {name: self._kept[name].size for name in self.resident()}

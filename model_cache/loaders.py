@@ -23,6 +23,9 @@ from model_cache.volume import Volume
 
 log = structlog.get_logger()
 
+#: What the hub's repositories call their files of 16 bits.
+VARIANT = "fp16"
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -50,11 +53,11 @@ def load(volume: Volume, name: str, dtype: torch.dtype) -> Any:
     """
     volume.require([name])
     model = volume.catalogue[name]
-    home = volume.file(name, "")
+    home = volume.home(name)
     with _broken_where_raised(name, home):
         for file in model.files:
             if file.endswith(".safetensors"):
-                read_header(home / file)
+                read_header(_weights(home, file))
             elif file.endswith(".json"):
                 _json(home / file)
         return _LOADERS[model.kind](model, home, dtype)
@@ -83,6 +86,12 @@ def _broken_where_raised(name: str, home: Path) -> Iterator[None]:
         words = " ".join(str(error).replace(f"{home}/", "").replace(str(home), name).split())
         reason = words if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {words}"
         raise BrokenModel(name, reason[:300].rstrip(" .") or type(error).__name__) from error
+
+
+def _weights(home: Path, file: str) -> Path:
+    """A file of weights; in the hub's cache its name may be that of the 16-bit variant."""
+    own = home / file
+    return own if own.is_file() else own.with_suffix(f".{VARIANT}{own.suffix}")
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -129,8 +138,15 @@ def _tensors(net: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
 
 def _pretrained(kind: Any, home: Path, dtype: torch.dtype, file: str) -> Any:
     """A network of transformers or diffusers. Wrong shapes are let through the library and refused here, with one sentence."""
+    variant = None if (home / Path(file).name).is_file() else VARIANT
     net, info = kind.from_pretrained(
-        home, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True
+        home,
+        dtype=dtype,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        variant=variant,
     )
     _check_loading(file, net, info)
     return net.eval().requires_grad_(False)
@@ -158,7 +174,7 @@ def _load_spandrel(model: Model, home: Path, dtype: torch.dtype) -> Any:
     import spandrel  # noqa: PLC0415 - seconds
 
     try:
-        descriptor = spandrel.ModelLoader().load_from_state_dict(load_file(home / model.weights[0]))
+        descriptor = spandrel.ModelLoader().load_from_state_dict(load_file(_weights(home, model.weights[0])))
     except spandrel.UnsupportedModelError as error:
         raise ValueError(f"{model.weights[0]} is of no architecture that is known") from error
     if descriptor.architecture.id != model.network:
@@ -170,7 +186,7 @@ def _load_spandrel(model: Model, home: Path, dtype: torch.dtype) -> Any:
 def _load_birefnet(model: Model, home: Path, dtype: torch.dtype) -> nn.Module:
     from model_cache.birefnet import from_checkpoint  # noqa: PLC0415 - imports torchvision and transformers
 
-    return from_checkpoint(load_file(home / model.weights[0]), dtype)
+    return from_checkpoint(load_file(_weights(home, model.weights[0])), dtype)
 
 
 def _load_text(model: Model, home: Path, dtype: torch.dtype) -> Text:  # noqa: ARG001 - one signature for all
@@ -191,7 +207,7 @@ def _load_json(model: Model, home: Path, dtype: torch.dtype) -> dict[str, Any]: 
 
 
 def _load_tensors(model: Model, home: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:  # noqa: ARG001 - one signature for all
-    return load_file(home / model.weights[0])
+    return load_file(_weights(home, model.weights[0]))
 
 
 _LOADERS: Mapping[str, Callable[[Model, Path, torch.dtype], Any]] = {

@@ -5,6 +5,7 @@ VOLUME/models/NAME/FILES            as the catalogue lists them
 VOLUME/models.lock.json             {NAME: {"revision": …}}: what was fetched
 VOLUME/styles/*.safetensors         style LoRAs
 VOLUME/prompts/default.safetensors  embeddings of the default prompt
+VOLUME/huggingface-cache/hub/…      models that the platform fetched, used where a model has no folder of its own
 ```
 """
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel, MissingModels
+from model_cache.hub_cache import snapshot_file
 from model_cache.manifest import read_lock
 
 #: `revision` of a model whose fetch nobody recorded.
@@ -28,8 +30,21 @@ class Volume:
     catalogue: Mapping[str, Model]
 
     def file(self, name: str, file: str) -> Path:
-        """Where a model's file lies, whether it is there or not."""
-        return self.path / "models" / name / file
+        """Where a model's file lies, whether it is there or not: in the model's own folder, else where the hub's cache has all of it.
+
+        Raises `BrokenModel` for a lock file that cannot be read.
+        """
+        own = self.path / "models" / name / file
+        return own if self.is_own(name) else snapshot_file(self.path, self.catalogue[name], file) or own
+
+    def home(self, name: str) -> Path:
+        """The folder below which the model's files have their names."""
+        first = self.catalogue[name].files[0]
+        return self.file(name, first).parents[len(Path(first).parts) - 1]
+
+    def is_own(self, name: str) -> bool:
+        """Whether the model has a folder of its own here, as the builder makes it."""
+        return (self.path / "models" / name).is_dir()
 
     def missing(self, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Model → its files that are absent or empty; models of which nothing is missing are left out. Reads no file."""

@@ -1,6 +1,9 @@
 """The steps that networks serve, over one model cache. Importing this module imports no torch; `networks` does."""
 
-from collections.abc import Callable
+import atexit
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,9 @@ import structlog
 
 from model_cache.catalogue import load_catalogue
 from model_cache.errors import BrokenModel, MissingModels
+from model_cache.reading import ReadAhead
 from model_cache.volume import Volume
+from model_cache.warm_up import Changed, WarmUp, check, read_ahead
 from pipeline.errors import Code, JobError
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL
 from pipeline.settings import Settings, SettingsError
@@ -29,7 +34,7 @@ def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
         "matte": ("birefnet",),
         "mask": (phase1.segmenter,),
         "inpaint": ("lama",),
-        "draw": (phase2.depth, "sdxl-scheduler", "sdxl-unet", *nets, "sdxl-vae"),
+        "draw": (phase2.depth, "sdxl-scheduler", "sdxl-vae", "sdxl-unet", *nets),
         "upscale": ("realesrgan-anime",),
     }
     return tuple(name for step, names in by_step.items() if step in wanted for name in names)
@@ -48,6 +53,17 @@ def _broken(error: BrokenModel) -> JobError:
     return JobError(Code.MODELS_MISSING, f"{error}; python -m builder verify names each wrong file.")
 
 
+@contextmanager
+def _told() -> Iterator[None]:
+    """A volume's errors as a job's."""
+    try:
+        yield
+    except MissingModels as error:
+        raise _missing(error) from None
+    except BrokenModel as error:
+        raise _broken(error) from None
+
+
 def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Volume:
     """The volume, on which every file of the wanted steps is there. Raises `MODELS_MISSING`, and `SettingsError` for a
     catalogue of the volume's own that is wrong; imports no torch."""
@@ -58,16 +74,12 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
         volume = Volume(path, load_catalogue(own if own.is_file() else None))
     except ValueError as error:
         raise SettingsError(f"The volume's {error}.") from None
-    try:
+    with _told():
         volume.require(models_of(wanted, settings))
         if "draw" in wanted:
             volume.style(settings.phase2.lora.file)
             if volume.prompts() is None:
                 volume.require(("sdxl-text",))
-    except MissingModels as error:
-        raise _missing(error) from None
-    except BrokenModel as error:
-        raise _broken(error) from None
     return volume
 
 
@@ -80,28 +92,26 @@ def _guard(cache: Any, step: Callable[..., Any]) -> Callable[..., Any]:
 
     def attempt(*args: Any) -> tuple[bool, Any]:
         try:
-            return True, step(*args)
+            with _told():
+                return True, step(*args)
         except torch.OutOfMemoryError:
             return False, None  # the traceback goes, and with it what the failed try holds on the card
-        except MissingModels as error:
-            raise _missing(error) from None
-        except BrokenModel as error:
-            raise _broken(error) from None
 
     def guarded(*args: Any) -> Any:
-        done, answer = attempt(*args)
-        if done:
-            return answer
-        log.warning("out_of_memory", step=getattr(step, "__qualname__", str(step)))
-        cache.relieve()
-        cache.lean = True
-        try:
+        with cache.busy:
             done, answer = attempt(*args)
-        finally:
-            cache.lean = False
-        if done:
-            return answer
-        cache.relieve()
+            if done:
+                return answer
+            log.warning("out_of_memory", step=getattr(step, "__qualname__", str(step)))
+            cache.relieve()
+            cache.lean = True
+            try:
+                done, answer = attempt(*args)
+            finally:
+                cache.lean = False
+            if done:
+                return answer
+            cache.relieve()
         raise JobError(Code.GPU_OUT_OF_MEMORY, "The card's memory did not suffice, even with one network at a time; use a larger card.")
 
     return guarded
@@ -117,11 +127,48 @@ def _watch_memory() -> WatchMemory:
     return watch
 
 
-def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> dict[str, Any]:
-    """The fields of `Steps` that networks serve; every network is read from the volume now.
+@dataclass(frozen=True, slots=True)
+class Warming:
+    """The warm-up of one engine, its errors those of a job."""
 
-    Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file that cannot be read.
+    names: tuple[str, ...]
+    warm_up: WarmUp
+
+    def first(self) -> None:
+        """Wait until the first network is ready. Raises `MODELS_MISSING`."""
+        with _told():
+            self.warm_up.wait(self.names[:1])
+
+    def join(self) -> None:
+        """Wait until all are, and the first drawing is made. Raises `MODELS_MISSING`, and what that drawing raised."""
+        with _told():
+            self.warm_up.wait()
+        self.warm_up.join()
+
+    def close(self) -> None:
+        """End it, and its threads."""
+        self.warm_up.close()
+
+
+def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> dict[str, Any]:
+    """The fields of `Steps` that networks serve. The files are checked now, and being read when this returns (`Steps.warm_up`).
+
+    Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file whose size, header or form is wrong.
     """
+    names = models_of(wanted, settings)
+    with _told():
+        changed = check(volume, names)
+    reading = read_ahead(volume, names).start()  # while torch is imported
+    try:
+        return _warming(volume, wanted, settings, insist, reading, changed)
+    except BaseException:
+        reading.close()
+        raise
+
+
+def _warming(
+    volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool, reading: ReadAhead, changed: Changed
+) -> dict[str, Any]:
     import torch  # noqa: PLC0415 - see the module's first line
 
     from model_cache.cache import open_cache  # noqa: PLC0415
@@ -138,20 +185,20 @@ def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
     torch.backends.cuda.matmul.allow_fp16_accumulation = settings.phase2.sdxl.fp16_accumulation
     cache = open_cache(volume, torch.device("cuda" if on_card else "cpu"))
     names = models_of(wanted, settings)
-    try:
+    with _told():
         served = _served(cache, volume, wanted, settings)
-        for name in names:
-            cache.take(name)
-    except MissingModels as error:
-        raise _missing(error) from None
-    except BrokenModel as error:
-        raise _broken(error) from None
-    style = volume.style(settings.phase2.lora.file) if "draw" in wanted else None
-    models = {name: volume.revision(name) for name in names} | ({"style": style.name} if style else {})
-    if on_card and "draw" in wanted:
-        _first_drawing(served["redraw"], settings)
+        style = volume.style(settings.phase2.lora.file) if "draw" in wanted else None
+        models = {name: volume.revision(name) for name in names} | ({"style": style.name} if style else {})
     seconds = {} if on_card else _seconds(volume, names)
-    return served | {"models": models, "expected_seconds": seconds} | ({"watch_memory": _watch_memory()} if on_card else {})
+
+    def first_drawing() -> None:
+        with cache.busy:  # no job's step at the same time
+            _first_drawing(served["redraw"], settings)
+
+    warm_up = WarmUp(cache, names, reading, changed, first_drawing if on_card and "draw" in wanted else None).start()
+    atexit.register(warm_up.close)  # a process that ends does not wait for gigabytes
+    facts = {"models": models, "expected_seconds": seconds, "warm_up": Warming(names, warm_up)}
+    return served | facts | ({"watch_memory": _watch_memory()} if on_card else {})
 
 
 def _first_drawing(redraw: Redraw, settings: Settings) -> None:

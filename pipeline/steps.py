@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +67,19 @@ def _no_card() -> Callable[[], int]:
     return lambda: 0
 
 
+class WarmUp(Protocol):
+    """Networks on their way into memory; jobs may come meanwhile."""
+
+    def first(self) -> None:
+        """Wait until the first network is ready. Raises `MODELS_MISSING` naming what is wrong with it."""
+
+    def join(self) -> None:
+        """Wait until all of them are, and the first drawing is made. Raises the same."""
+
+    def close(self) -> None:
+        """End it, and its threads."""
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """One engine. `finds` names the labels that `find` can find at all; None marks a step that the engine has not.
@@ -74,6 +87,7 @@ class Steps:
     `locate` None: `matte` searches for the vehicle itself. Exactly one of `draw`, which simplifies the photograph, and
     `redraw`, which makes a new picture, is given. `models` gives the revision of every model that the steps use; `few_step` says
     whether the few-step LoRA is installed. `expected_seconds`: what each network will take on a processor, told beforehand.
+    `warm_up`: None where there is nothing to wait for.
     """
 
     name: str
@@ -92,3 +106,4 @@ class Steps:
     few_step: bool = False
     expected_seconds: Mapping[str, float] = field(default_factory=dict)
     watch_memory: WatchMemory = _no_card
+    warm_up: WarmUp | None = None
