@@ -1,0 +1,346 @@
+"""Does this deployment work? Every model read, every step run on the sample picture with the volume's own weights, one page about it.
+
+Each step runs in an engine of its own, built as the worker builds it, in which it alone is neural: a model that is missing or broken
+fails its own step and no other. At the end the whole engine does a whole job.
+"""
+
+import gc
+import platform
+import resource
+import shutil
+import subprocess
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from builder.choose import catalogue_of
+from builder.doctor_page import Check, ModelRow, Report, page
+from builder.doctor_steps import EXAMINATIONS, Answer, Clock, Picture, Sample, make_sample
+from builder.errors import BuilderError, writing
+from builder.tell import Tell, duration
+from builder.workspace import write_whole
+from model_cache.cache import open_cache
+from model_cache.errors import BrokenModel, MissingModels
+from model_cache.loaders import load, modules
+from model_cache.volume import Volume
+from pipeline import engines, neural
+from pipeline import settings as configuration
+from pipeline.errors import JobError
+from pipeline.job import Job
+from pipeline.phase2_illustrate.diffusion_nets import save_compiled
+from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
+from pipeline.progress import Progress
+from pipeline.run import Finished, run
+from pipeline.settings import Environment, Settings, SettingsError, StepChoices
+from pipeline.steps import Brief, Steps
+from pipeline.values import Photo
+
+#: The sample's width and height.
+SIZE = (1600, 1066)
+#: Where nobody insists, a drawing on the processor is not begun: it takes hours.
+NO_CARD = "There is no CUDA card; on the processor the drawing takes hours, and a worker would refuse it."
+_PACKAGES = ("torch", "diffusers", "transformers", "spandrel", "peft", "safetensors", "numpy")
+
+
+@dataclass(frozen=True, slots=True)
+class _Ward:
+    """What all examinations share. `insist`: draw on the processor too."""
+
+    volume: Volume
+    environment: Environment
+    settings: Settings
+    sample: Sample
+    device: torch.device
+    insist: bool
+    tell: Tell
+
+
+def doctor(
+    volume: Path,
+    out: Path,
+    tell: Tell,
+    config: Path | None = None,
+    compile_now: bool = False,
+    insist: bool = False,
+    size: tuple[int, int] = SIZE,
+) -> bool:
+    """Examine the volume on this machine, write the page `out` (HTML) and return whether everything is ok.
+
+    `config`: the deployment's settings file; `compile_now`: on a card, also fill VOLUME/compiled; `insist`: draw without a card too;
+    `size` of the sample. Raises `BuilderError` where nothing can be examined at all, or the page not be written.
+    """
+    began = time.perf_counter()
+    ward = _admit(volume, config, insist, size, tell)
+    wanted = engines.neural_steps(ward.environment, ward.settings.steps)
+    tell(f"doctor: on {_card(ward.device)}")
+    models = [_model(ward, name) for name in neural.models_of(wanted, ward.settings)]
+    checks = [_compiled(ward)] if compile_now and ward.device.type == "cuda" and "draw" in wanted else []
+    for step in dict.fromkeys(step for _, step, _ in EXAMINATIONS):
+        checks += _examined(ward, step, step in wanted)
+    checks.append(_whole_job(ward))
+    report = Report(_card(ward.device), _facts(ward, time.perf_counter() - began), models, checks)
+    with writing(str(out)):
+        write_whole(out, page(report))
+    tell(report.sentence)
+    tell(f"doctor: {out}")
+    return report.fine
+
+
+def _admit(volume: Path, config: Path | None, insist: bool, size: tuple[int, int], tell: Tell) -> _Ward:
+    try:
+        settings = configuration.load(config)
+        environment = configuration.environment({"ENGINE": "neural", "MODEL_VOLUME_PATH": str(volume)})
+    except SettingsError as error:
+        raise BuilderError(str(error)) from error
+    if not volume.is_dir():
+        raise BuilderError(f"There is no volume at {volume}.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    sample = make_sample(size, settings)
+    return _Ward(Volume(volume, catalogue_of(volume)), environment, settings, sample, device, insist, tell)
+
+
+def _model(ward: _Ward, name: str) -> ModelRow:
+    """Read one model to the device, and let it go."""
+    ward.tell(f"doctor: reading {name}")
+    dtype: torch.dtype = getattr(torch, ward.volume.catalogue[name].dtype) if ward.device.type == "cuda" else torch.float32
+    start = time.perf_counter()
+    try:
+        networks = modules(load(ward.volume, name, dtype))
+        for network in networks:
+            network.to(ward.device)
+        seconds = time.perf_counter() - start
+        size = sum(p.numel() * p.element_size() for network in networks for p in network.parameters())
+        return ModelRow(name, ward.volume.revision(name), str(dtype).removeprefix("torch."), size, seconds, "")
+    except (MissingModels, BrokenModel, torch.OutOfMemoryError) as error:
+        return ModelRow(name, "", "", 0, None, str(error))
+    finally:
+        networks = ()
+        _release()
+
+
+def _examined(ward: _Ward, step: str, neural_step: bool) -> list[Check]:
+    """All examinations of one step of the settings, on one engine in which that step alone is neural."""
+    named = [(name, examine) for name, of, examine in EXAMINATIONS if of == step]
+    if not neural_step:
+        return [Check(name, Answer("skipped", f"steps.{step} is classical in the settings.")) for name, _ in named]
+    if step == "draw" and ward.device.type != "cuda" and not ward.insist:
+        return [Check(name, Answer("skipped", NO_CARD)) for name, _ in named]
+    choices = StepChoices.model_validate({each: "neural" if each == step else "classical" for each in StepChoices.model_fields})
+    settings = ward.settings.model_copy(update={"steps": choices})
+    checks = []
+    with _engine(ward, settings, step) as (steps, loading, failure):
+        for name, examine in named:
+            ward.tell(f"doctor: {name.lower()}")
+            if steps is None:
+                checks.append(Check(name, failure, loading))
+                continue
+            peak = steps.watch_memory()
+            answer = _told(partial(examine, steps, ward.sample, settings, _clock(ward.device)))
+            checks.append(Check(name, answer, loading, peak()))
+    return checks
+
+
+@contextmanager
+def _engine(ward: _Ward, settings: Settings, what: str) -> Iterator[tuple[Steps | None, float, Answer]]:
+    """An engine that is ready, the seconds that this took, and where there is none, why."""
+    start = time.perf_counter()
+    made: list[Steps] = []
+
+    def build() -> Answer:
+        made.append(engines.build(ward.environment, settings))
+        if made[0].warm_up is not None:
+            made[0].warm_up.join()
+        return Answer("ok", what)
+
+    answer = _told(build)
+    try:
+        yield (made[0] if answer.verdict == "ok" else None), time.perf_counter() - start, answer
+    finally:
+        if made and made[0].warm_up is not None:
+            made[0].warm_up.close()
+        made.clear()
+        _release()
+
+
+def _told(examine: Callable[[], Answer]) -> Answer:
+    """The answer, or the failure as one: nothing that a step raises may end the examination of the others."""
+    try:
+        return examine()
+    except JobError as error:
+        return Answer("failed", error.sentence)
+    except Exception as error:  # noqa: BLE001 - it is reported with its traceback, which is what the page is for
+        lines = "".join(traceback.format_exception(error)[-6:])
+        words = " ".join(str(error).split())[:300].rstrip(".")
+        return Answer("failed", f"{type(error).__name__}: {words}.", {"Traceback": lines})
+
+
+def _release() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _clock(device: torch.device) -> Clock:
+    """Seconds by the card's own events where there is a card."""
+
+    def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+        if device.type != "cuda":
+            start = time.perf_counter()
+            return call(), time.perf_counter() - start
+        event: Any = torch.cuda.Event
+        first, last = event(enable_timing=True), event(enable_timing=True)
+        first.record()
+        answer = call()
+        last.record()
+        torch.cuda.synchronize(device)
+        return answer, float(first.elapsed_time(last)) / 1000
+
+    return timed
+
+
+def _whole_job(ward: _Ward) -> Check:
+    """A job as a caller would send it, by the whole engine."""
+    if ward.device.type != "cuda" and not ward.insist:
+        return Check("Whole job", Answer("skipped", NO_CARD))
+    ward.tell("doctor: a whole job")
+    with _engine(ward, ward.settings, "whole") as (steps, loading, failure):
+        if steps is None:
+            return Check("Whole job", failure, loading)
+        peak = steps.watch_memory()
+        photo = Photo(ward.sample.scene.rgb, None, "0" * 64)
+        job = Job(image_base64="-", allow_low_iou=True, outputs=["svg", "png"])
+        start = time.perf_counter()
+        made: list[Finished] = []
+
+        def work() -> Answer:
+            made.append(run(photo, None, job, steps, ward.settings, Progress()))
+            return Answer("ok", "")
+
+        answer = _told(work)
+        seconds = time.perf_counter() - start
+        if made:
+            answer = _finished(ward, made[0], seconds)
+        return Check("Whole job", answer, loading, peak())
+
+
+def _finished(ward: _Ward, done: Finished, seconds: float) -> Answer:
+    drawing, drawn, part = done.drawing, done.illustration, ward.sample.part
+    small = ward.sample.at(drawn.rgb.shape[0]).part
+    pictures = [
+        Picture("Photo", ward.sample.scene.rgb),
+        Picture("Clean plate", done.plate.rgb[part]),
+        Picture("Matte", done.plate.matte.alpha[part]),
+        Picture("Illustration", drawn.rgb[small]),
+        Picture("The SVG", drawing.svg),
+    ]
+    facts = {
+        "IoU": "–" if drawn.iou is None else f"{drawn.iou:.3f}",
+        "Attempts": str(drawn.attempts),
+        "Removed": str(len(done.plate.removed)),
+        "Colours": str(drawing.colors_used),
+        "Off-palette colours": str(drawing.off_palette_colors),
+        "Regions": str(done.labels.regions),
+        "Curves": str(drawing.curves),
+        "SVG": f"{len(drawing.svg) / 1000:.0f} kB",
+    }
+    doubts = [warning.partition(": ")[2] or warning for warning in done.warnings]
+    if drawing.off_palette_colors:
+        doubts.append(f"{drawing.off_palette_colors} colours are none of the palette's.")
+    told = " ".join(doubts) or f"The sample became an illustration in {duration(seconds)}."
+    by_phase = {phase: milliseconds / 1000 for phase, milliseconds in done.timings.items()}
+    return Answer("suspicious" if doubts else "ok", told, facts, tuple(pictures), by_phase)
+
+
+def _compiled(ward: _Ward) -> Check:
+    """Compile the drawing's blocks and keep the code on the volume, for the sides and guidances that are served."""
+    ward.tell("doctor: compiling the drawing (minutes)")
+    start = time.perf_counter()
+
+    def work() -> Answer:
+        phase2 = ward.settings.phase2
+        cache = open_cache(ward.volume, ward.device)
+        folder = ward.volume.path / "compiled"
+        ways = DrawSettings(
+            nets=phase2.controlnet.nets,
+            fuse_qkv=phase2.sdxl.fuse_qkv,
+            channels_last=phase2.sdxl.channels_last,
+            compile=True,
+            compile_cache=folder,
+            compile_now=True,
+        )
+        fast = neural.fast_lora(ward.volume)
+        redraw = make_redraw(cache, ways, ward.volume.style(phase2.lora.file), fast, ward.volume.prompts())
+        small = ward.sample.at(phase2.side)
+        brief = _two_steps(ward, small)
+        redraw(small.rgb, brief, lambda _: None)
+        if fast is not None:
+            redraw(small.rgb, replace(brief, few_step=True, guidance=phase2.presets.draft.guidance_scale), lambda _: None)
+        path = save_compiled(folder, ward.device)
+        facts = {"File": f"compiled/{path.name}", "Size": f"{path.stat().st_size / 1e6:.1f} MB"}
+        return Answer("ok", "The compiled code is on the volume; every worker with this card and this torch starts with it.", facts)
+
+    answer = _told(work)
+    _release()
+    return Check("Compile", replace(answer, seconds={"compile": time.perf_counter() - start}))
+
+
+def _two_steps(ward: _Ward, small: Sample) -> Brief:
+    phase2 = ward.settings.phase2
+    return Brief(
+        depth=small.inside.astype("uint8") * 255,
+        edges=small.inside.astype("uint8") * 255,
+        seed=42,
+        steps=2,
+        guidance=phase2.sdxl.guidance_scale,
+        depth_weight=phase2.controlnet.depth_weight,
+        canny_weight=phase2.controlnet.canny_weight,
+        canny_end=1.0,
+        prompt=phase2.sdxl.prompt,
+        negative_prompt=phase2.sdxl.negative_prompt,
+        lora_scale=phase2.lora.scale,
+        few_step=False,
+        strength=phase2.sdxl.strength,
+    )
+
+
+def _card(device: torch.device) -> str:
+    if device.type != "cuda":
+        return "the processor (no CUDA card)"
+    return str(torch.cuda.get_device_name(device))
+
+
+def _facts(ward: _Ward, seconds: float) -> dict[str, str]:
+    facts = {"Examined in": duration(seconds), "Python": platform.python_version()}
+    if ward.device.type == "cuda":
+        card = torch.cuda.get_device_properties(ward.device)
+        facts["Card"] = f"{card.name}, {card.total_memory / 1e9:.1f} GB, compute capability {card.major}.{card.minor}"
+        facts["Driver"], facts["CUDA of torch"] = _driver(), str(torch.version.cuda)
+    else:
+        facts["Card"] = "none"
+    facts["Processor"] = f"{torch.get_num_threads()} threads"
+    facts["Peak memory of this process"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
+    style = next((path.stem for path in sorted((ward.volume.path / "styles").glob("[!.]*.safetensors"))), "none")
+    facts["Style"] = ward.settings.phase2.lora.file or style
+    for name in _PACKAGES:
+        try:
+            facts[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return facts
+
+
+def _driver() -> str:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "not told (there is no nvidia-smi)"
+    asked = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
+    answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
+    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else "not told"

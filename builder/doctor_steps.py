@@ -1,0 +1,377 @@
+"""What the doctor looks at: the project's own sample picture, of which everything is known, and the answers of each step held to it.
+
+Each step is given the truth of the step before it, so that one that fails leaves the others with something to work on. An examination
+returns an `Answer`; whatever it raises is a failure, and told as one.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.errors import Code, JobError
+from pipeline.job import REMOVE, Job
+from pipeline.palette import Palette
+from pipeline.phase1_sanitize import quads, vehicle
+from pipeline.phase1_sanitize.sanitize import checked_mask, dilated, split
+from pipeline.phase2_illustrate.agreement import iou
+from pipeline.phase2_illustrate.draw_classical import draw as draw_classical
+from pipeline.phase2_illustrate.edges import control_edges
+from pipeline.phase2_illustrate.grade import grade
+from pipeline.phase2_illustrate.white import on_white
+from pipeline.phase3_enforce import ciede2000
+from pipeline.photo import letterbox, letterbox_gray
+from pipeline.run import illustrate_settings
+from pipeline.sample import Scene, scene
+from pipeline.settings import Settings
+from pipeline.square import resized
+from pipeline.steps import Brief, Steps
+from pipeline.values import Box, Found, Frame, Mask, Rgb
+
+Verdict: TypeAlias = Literal["ok", "suspicious", "failed", "skipped"]
+#: Runs a call and returns its answer and its seconds on the device.
+Clock: TypeAlias = Callable[[Callable[[], Any]], tuple[Any, float]]
+
+#: The strengths at which the drawing is shown.
+STRENGTHS = (0.8, 0.9, 1.0)
+#: Below these the answer is suspicious. The sample is an easy picture; the figures are what a working network is expected to exceed, and
+#: were not calibrated on real weights.
+LEAST_VEHICLE, LEAST_MATTE, LEAST_PLATE, LEAST_COVER, LEAST_KEPT = 0.7, 0.9, 0.3, 0.7, 0.9
+#: Most that the colours on both sides of a mended place may differ, CIELAB.
+SEAM = 20.0
+_ORANGE, _GREEN, _WHITE = (255, 77, 18), (46, 160, 67), (255, 255, 255)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """(H, W), (H, W, 3) uint8, or an SVG file's bytes."""
+
+    caption: str
+    pixels: NDArray[np.uint8] | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an examination found: a verdict with one sentence, figures by name, pictures; `seconds` by what was timed."""
+
+    verdict: Verdict
+    sentence: str
+    facts: dict[str, str] = field(default_factory=dict)
+    pictures: tuple[Picture, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The picture in its square of `side`: `rgb` (S, S, 3), `inside` (S, S) the vehicle; boxes in the square's pixels."""
+
+    rgb: Rgb
+    frame: Frame
+    inside: Mask
+    vehicle: Box
+    things: tuple[Found, ...]
+    scene: Scene
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """The photo's rows and columns of the square."""
+        return quads.photo_part(self.frame, self.rgb.shape[0])
+
+    def at(self, side: int) -> "Sample":
+        """The same in a square of another side; the boxes stay behind."""
+        inside = resized(self.inside.astype(np.uint8) * 255, side) > 127
+        return replace(self, rgb=resized(self.rgb, side), frame=self.frame.at(side), inside=inside, things=())
+
+
+def make_sample(size: tuple[int, int], settings: Settings) -> Sample:
+    """The picture of seed 42, `size` wide and high, as the pipeline takes it in."""
+    it = scene(42, *size)
+    side = min(max(*size, 1024), settings.phase1.side)
+    frame = Frame.fit(*size, side)
+    inside = letterbox_gray(it.mask.astype(np.uint8) * 255, frame, side) > 127
+    boxes = [("license plate", box, "") for box in it.plates]
+    boxes += [("text", text.box, text.text) for text in it.texts if text.on != "plate"]
+    things = tuple(Found(label, 1.0, _corners(frame.to_square(box)), text) for label, box, text in boxes)
+    return Sample(letterbox(it.rgb, frame, side), frame, inside, frame.to_square(it.vehicle_box), things, it)
+
+
+def _corners(box: Box) -> NDArray[np.float32]:
+    x0, y0, x1, y1 = box
+    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
+
+
+def _boxed(rgb: Rgb, found: Sequence[Found], color: tuple[int, int, int], named: bool = True) -> Rgb:
+    out, unit = rgb.copy(), max(1, rgb.shape[0] // 700)
+    for one in found:
+        cv2.polylines(out, [np.round(one.quad).astype(np.int32)], True, _WHITE, 3 * unit, cv2.LINE_AA)
+        cv2.polylines(out, [np.round(one.quad).astype(np.int32)], True, color, 2 * unit, cv2.LINE_AA)
+    for one in found if named else ():
+        x, y = int(one.box[0]), int(one.box[1]) - 4 * unit
+        for ink, width in ((_WHITE, 4 * unit), (color, 2 * unit)):
+            cv2.putText(out, f"{one.label} {one.score:.2f}", (x, y), cv2.FONT_HERSHEY_DUPLEX, 0.55 * unit, ink, width, cv2.LINE_AA)
+    return out
+
+
+def _marked(rgb: Rgb, mask: Mask) -> Rgb:
+    """The mask in orange over the picture."""
+    out = rgb.copy()
+    out[mask] = (0.35 * out[mask] + 0.65 * np.array(_ORANGE)).astype(np.uint8)
+    return out
+
+
+def _around(sample: Sample) -> tuple[slice, slice]:
+    """Rows and columns of the vehicle with a margin."""
+    x0, y0, x1, y1 = quads.around(sample.inside, sample.frame, 0.05)
+    return slice(int(y0), int(y1)), slice(int(x0), int(x1))
+
+
+def find(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answer:
+    """The detector: the vehicle's box, then what is to be removed from it."""
+    locate = steps.locate
+    if locate is None:
+        raise ValueError("the engine has no detector of vehicles")
+    vehicles, first = clock(lambda: locate(sample.rgb, sample.frame.content))
+    labels, _ = split(REMOVE, frozenset("*"))
+    found, second = clock(lambda: steps.find(sample.rgb, sample.vehicle, labels))
+    found = [one for one in found if one.score >= settings.phase1.score_threshold]
+    corners = [one.quad for one in (*vehicles, *found)]
+    if corners and not np.isfinite(np.stack(corners)).all():
+        raise ValueError("it answers boxes that are no numbers")
+    chosen = vehicle.choose(vehicles, sample.frame.content, None)
+    agreement = 0.0 if chosen is None else vehicle.iou(chosen.box, sample.vehicle)
+    plates = [vehicle.iou(one.box, thing.box) for one in found for thing in sample.things if thing.label == one.label == "license plate"]
+    reasons = []
+    if chosen is None:
+        reasons.append("no vehicle was found")
+    elif agreement < LEAST_VEHICLE:
+        reasons.append(f"the vehicle's box covers the true one by {agreement:.2f} only")
+    if not plates or max(plates) < LEAST_PLATE:
+        reasons.append("the license plate was not found where it is")
+    facts = {
+        "Vehicles": str(len(vehicles)),
+        "Vehicle's box, IoU with the true one": f"{agreement:.3f}",
+        "Things found": str(len(found)),
+        "Plate, best IoU": f"{max(plates, default=0.0):.3f}",
+    }
+    shown = _boxed(_boxed(sample.rgb, [] if chosen is None else [chosen], _GREEN), found, _ORANGE)[sample.part]
+    truth = _boxed(sample.rgb, [Found("vehicle", 1.0, _corners(sample.vehicle)), *sample.things], _GREEN, named=False)[sample.part]
+    pictures = (Picture("What is there", truth), Picture(f"Found, from a score of {settings.phase1.score_threshold:g}", shown))
+    return _judged("the vehicle and its plate were found", reasons, facts, pictures, {"vehicle": first, "things": second})
+
+
+def _judged(fine: str, reasons: list[str], facts: dict[str, str], pictures: tuple[Picture, ...], seconds: dict[str, float]) -> Answer:
+    sentence = "; ".join(reasons) or fine
+    return Answer("suspicious" if reasons else "ok", f"{sentence[0].upper()}{sentence[1:]}.", facts, pictures, seconds)
+
+
+def mask(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
+    """The segmenter, given the true boxes."""
+    made, seconds = clock(lambda: steps.mask(sample.rgb, sample.things))
+    if len(made) != len(sample.things):
+        raise ValueError(f"it answers {len(made)} masks for {len(sample.things)} boxes")
+    within, cover = [], []
+    for one, thing in zip(made, sample.things, strict=True):
+        box = quads.filled(quads.padded(thing.quad, 0.1, 0.1), one.shape)
+        within.append(float((checked_mask(one, sample.rgb, thing) & box).sum() / one.sum()))
+        cover.append(float(one.sum() / quads.filled(thing.quad, one.shape).sum()))
+    reasons = []
+    if min(within) < LEAST_COVER:
+        reasons.append(f"the mask of {sample.things[int(np.argmin(within))].label} runs out of its box: only {min(within):.2f} lies inside")
+    if min(cover) < 0.05:
+        reasons.append(f"the mask of {sample.things[int(np.argmin(cover))].label} covers {min(cover):.3f} of its box only")
+    facts = {"Things": str(len(made)), "Least share inside its box": f"{min(within):.3f}", "Least share of its box": f"{min(cover):.3f}"}
+    window = _around(sample)
+    shown = _marked(sample.rgb, np.logical_or.reduce(made))[window]
+    pictures = (Picture("The true boxes", _boxed(sample.rgb, sample.things, _GREEN)[window]), Picture("Their masks", shown))
+    return _judged("each thing's mask lies in its box", reasons, facts, pictures, {"masks": seconds})
+
+
+def inpaint(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answer:
+    """The mending of the places where plates and lettering are."""
+    hole = np.logical_or.reduce([quads.filled(thing.quad, sample.inside.shape) for thing in sample.things])
+    hole = dilated(hole, sample.frame, settings.phase1.dilation)
+    part = sample.part
+    rgb, inner = np.ascontiguousarray(sample.rgb[part]), np.ascontiguousarray(hole[part])
+    clean, seconds = clock(lambda: steps.inpaint(rgb, inner))
+    if clean.shape != rgb.shape or clean.dtype != np.uint8:
+        raise ValueError(f"it answers {clean.shape} {clean.dtype} for a picture of {rgb.shape}")
+    if (clean[~inner] != rgb[~inner]).any():
+        raise ValueError("it changes pixels outside of the mask")
+    if (clean[inner] == rgb[inner]).all():
+        raise ValueError("it answers the picture as it was")
+    worst = max(_seam(clean, quads.filled(_moved(thing.quad, part), inner.shape) & inner, inner) for thing in sample.things)
+    reasons = [f"a mended place differs from its surroundings by {worst:.0f} in CIELAB"] if worst > SEAM else []
+    facts = {"Share of the picture": f"{100 * inner.mean():.2f} %", "Largest difference at a seam, CIELAB": f"{worst:.1f}"}
+    rows, columns = _around(sample)
+    window = (slice(rows.start - part[0].start, rows.stop - part[0].start), slice(columns.start - part[1].start, columns.stop))
+    pictures = (Picture("Before", rgb[window]), Picture("To mend", _marked(rgb, inner)[window]), Picture("Mended", clean[window]))
+    return _judged("what was there is gone, and its surroundings go on", reasons, facts, pictures, {"fill": seconds})
+
+
+def _moved(quad: NDArray[np.float32], part: tuple[slice, slice]) -> NDArray[np.float32]:
+    return quad - np.array([part[1].start, part[0].start], np.float32)
+
+
+def _seam(clean: Rgb, place: Mask, hole: Mask) -> float:
+    """How far the mean colours on both sides of a place's border are apart, CIELAB."""
+    element = np.ones((7, 7), np.uint8)
+    body = place.astype(np.uint8)
+    within = place & ~np.asarray(cv2.erode(body, element), bool)
+    near = np.asarray(cv2.dilate(body, np.ones((25, 25), np.uint8)), bool) & ~np.asarray(cv2.dilate(hole.astype(np.uint8), element), bool)
+    if not within.any() or not near.any():
+        return 0.0
+    lab = ciede2000.lab_of(np.stack([clean[within].mean(0), clean[near].mean(0)]).round().astype(np.uint8))
+    return float(np.linalg.norm(lab[0] - lab[1]))
+
+
+def matte(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
+    """The vehicle's outline, given its true box."""
+    made, seconds = clock(lambda: steps.matte(sample.rgb, sample.frame, sample.vehicle))
+    agreement = iou(sample.inside, made.inside)
+    reasons = [f"the matte covers the true outline by {agreement:.2f} only"] if agreement < LEAST_MATTE else []
+    facts = {"IoU with the true outline": f"{agreement:.4f}", "Confidence": "–" if made.confidence is None else f"{made.confidence:.3f}"}
+    cut = on_white(sample.rgb, made.alpha)
+    pictures = (Picture("Photo", sample.rgb[sample.part]), Picture("Matte", made.alpha[sample.part]), Picture("Cut out", cut[sample.part]))
+    return _judged(f"the outline is right (IoU {agreement:.3f})", reasons, facts, pictures, {"matte": seconds})
+
+
+def depth(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answer:
+    """The depth of the photograph, whose road is nearer than its houses, and of the vehicle on white, which is drawn from."""
+    network = steps.depth
+    if network is None:
+        raise ValueError("the engine has no depth")
+    small = sample.at(settings.phase2.side)
+    whole, first = clock(lambda: network(small.rgb))
+    control, second = clock(lambda: network(on_white(small.rgb, small.inside)))
+    for picture in (whole, control):
+        if picture.dtype != np.uint8 or picture.shape != small.inside.shape or picture.min() == picture.max():
+            raise ValueError(f"it answers {picture.shape} {picture.dtype} from {picture.min()} to {picture.max()}")
+    seen = whole[small.part].astype(np.float64)
+    third = len(seen) // 3
+    near, far = float(seen[-third:].mean()), float(seen[:third].mean())
+    reasons = ["the road in front is not nearer than the houses behind"] if near <= far else []
+    facts = {"Mean depth in front (255 is nearest)": f"{near:.0f}", "Behind": f"{far:.0f}"}
+    edges = control_edges(on_white(small.rgb, small.inside), small.inside)
+    shown = (small.rgb, whole, control, edges)
+    captions = ("Photo", "Its depth, near is bright", "Depth to draw from", "Edges to draw from (no network)")
+    pictures = tuple(Picture(caption, picture[small.part]) for caption, picture in zip(captions, shown, strict=True))
+    return _judged("near is bright and far is dark", reasons, facts, pictures, {"photo": first, "cut out": second})
+
+
+def draw(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answer:
+    """The drawing at several strengths, from the true outline, and what grading makes of the default one."""
+    small, network = sample.at(settings.phase2.side), steps.redraw
+    if network is None:
+        raise ValueError("the engine does not redraw")
+    source = on_white(small.rgb, small.inside)
+    brief, warnings = _brief(steps, settings)
+    if steps.depth is not None:
+        brief = replace(brief, depth=steps.depth(source))
+    brief = replace(brief, edges=control_edges(source, small.inside))
+    seconds: dict[str, float] = {}
+    scores: dict[float, float] = {}
+    drawings: dict[float, Rgb] = {}
+    told: tuple[str, ...] = warnings
+    for strength in dict.fromkeys((*STRENGTHS, brief.strength)):
+        one = replace(brief, strength=strength)
+        (rgb, said), seconds[f"strength {strength:g}"] = clock(partial(network, source, one, lambda _: None))
+        if rgb.std() < 1:
+            raise ValueError(f"the drawing at strength {strength:g} is of one colour")
+        drawings[strength], scores[strength], told = rgb, iou(small.inside, _drawn(steps, rgb, small, sample)), (*told, *said)
+    return _drawing_answer(small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)))
+
+
+def _drawing_answer(
+    small: Sample,
+    settings: Settings,
+    brief: Brief,
+    drawings: dict[float, Rgb],
+    scores: dict[float, float],
+    seconds: dict[str, float],
+    told: tuple[str, ...],
+) -> Answer:
+    least, own = settings.phase2.iou_retry.threshold, brief.strength
+    reasons = [f"the drawn vehicle covers the photographed one by {scores[own]:.2f}, less than {least}"] if scores[own] < least else []
+    reasons += [warning.partition(": ")[2].rstrip(".") for warning in told]
+    pictures = [Picture("Photo on white", on_white(small.rgb, small.inside)[small.part])]
+    pictures += [
+        Picture(f"Strength {strength:g}{' (yours)' if strength == own else ''}: IoU {scores[strength]:.3f}", drawings[strength][small.part])
+        for strength in sorted(drawings)
+    ]
+    palette = Job(image_base64="-").palette
+    flat = {
+        "Without grading: nearest colours": ciede2000.label(drawings[own], palette),
+        "With grading": grade(drawings[own], small.inside, palette),
+    }
+    facts = {"Steps": str(brief.steps), "Guidance": f"{brief.guidance:g}", "Prompt": brief.prompt}
+    for caption, everywhere in flat.items():
+        labels = np.where(small.inside, everywhere, len(palette)).astype(np.uint8)
+        facts[f"Areas {caption.partition(':')[0].lower()}"] = f"{_areas(labels)}"
+        pictures.append(Picture(caption, _coloured(labels, palette)[small.part]))
+    return _judged("the drawing shows the vehicle where it was", reasons, facts, tuple(pictures), seconds)
+
+
+def _brief(steps: Steps, settings: Settings) -> tuple[Brief, tuple[str, ...]]:
+    found, warnings = illustrate_settings(Job(image_base64="-"), steps, settings)
+    if found.redraw is None:
+        raise ValueError("the engine does not redraw")
+    return found.redraw.brief, warnings
+
+
+def _drawn(steps: Steps, rgb: Rgb, small: Sample, sample: Sample) -> Mask:
+    """Where the vehicle stands in a drawing on white; nowhere where none is seen."""
+    scale = rgb.shape[0] / sample.rgb.shape[0]
+    x0, y0, x1, y1 = (v * scale for v in sample.vehicle)
+    try:
+        return steps.matte(rgb, small.frame, (x0, y0, x1, y1)).inside
+    except JobError as error:
+        if error.code is not Code.NO_VEHICLE:
+            raise
+        return np.zeros(rgb.shape[:2], bool)
+
+
+def _areas(labels: NDArray[np.uint8]) -> int:
+    return sum(cv2.connectedComponents((labels == one).astype(np.uint8), connectivity=4)[0] - 1 for one in np.unique(labels))
+
+
+def _coloured(labels: NDArray[np.uint8], palette: Palette) -> Rgb:
+    table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
+    return np.asarray(table[np.minimum(labels, len(palette))], np.uint8)
+
+
+def upscale(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answer:
+    """Four times the vehicle's middle, from a flat drawing made without networks."""
+    small, palette = sample.at(settings.phase2.side), Job(image_base64="-").palette
+    labels = grade(draw_classical(small.rgb, small.inside), small.inside, palette)
+    flat = _coloured(labels, palette)
+    content = quads.photo_part(small.frame, len(flat))
+    flat = np.ascontiguousarray(flat[content])
+    large, seconds = clock(lambda: steps.upscale(flat, 4.0, palette, lambda _: None))
+    height, width = flat.shape[:2]
+    if large.shape != (4 * height, 4 * width) or large.max() >= len(palette):
+        raise ValueError(f"it answers {large.shape} with labels up to {large.max()} for a picture of {flat.shape}")
+    small_labels = ciede2000.label(flat, palette)
+    kept = float((large == np.kron(small_labels, np.ones((4, 4), np.uint8))).mean())
+    reasons = [f"only {kept:.2f} of the pixels kept their colour"] if kept < LEAST_KEPT else []
+    facts = {"From": f"{width} × {height}", "To": f"{4 * width} × {4 * height}", "Pixels that kept their colour": f"{100 * kept:.1f} %"}
+    rows, columns = (slice(n // 2 - n // 6, n // 2 + n // 6) for n in (height, width))
+    before = np.kron(flat[rows, columns], np.ones((4, 4, 1), np.uint8)).astype(np.uint8)
+    after = _coloured(large, palette)[4 * rows.start : 4 * rows.stop, 4 * columns.start : 4 * columns.stop]
+    pictures = (Picture("Middle of the picture, enlarged by pixels", before), Picture("By the network", after))
+    return _judged("outlines are smooth and colours have stayed", reasons, facts, pictures, {"upscale": seconds})
+
+
+#: What is examined, in the order of a job. Step: the name, what it does, the settings' step that serves it, the examination.
+EXAMINATIONS: tuple[tuple[str, str, Callable[[Steps, Sample, Settings, Clock], Answer]], ...] = (
+    ("Find", "find", find),
+    ("Matte", "matte", matte),
+    ("Masks", "mask", mask),
+    ("Inpaint", "inpaint", inpaint),
+    ("Depth", "draw", depth),
+    ("Draw", "draw", draw),
+    ("Upscale", "upscale", upscale),
+)
