@@ -14,6 +14,8 @@ from builder.tell import duration, size
 
 #: Longest side of a picture on the page, pixels.
 _LARGEST = 1100
+#: Characters from which a fact takes more than one column.
+_LONG = 24
 _RANK: dict[Verdict, int] = {"failed": 0, "suspicious": 1, "skipped": 2, "ok": 3}
 
 
@@ -114,8 +116,8 @@ def page(report: Report) -> str:
 _WORDS: dict[Verdict, str] = {"ok": "Works", "suspicious": "Look here", "failed": "Failed", "skipped": "Not examined"}
 
 
-def _badge(verdict: Verdict) -> str:
-    return f'<span class="badge {verdict}">{_WORDS[verdict]}</span>'
+def _badge(verdict: Verdict, word: str = "") -> str:
+    return f'<span class="badge {verdict}">{word or _WORDS[verdict]}</span>'
 
 
 def _anchor(name: str) -> str:
@@ -137,7 +139,12 @@ def _overview(report: Report) -> str:
             f"<td>{escape(answer.sentence)}</td><td class=n>{duration_of(check.loading) if check.loading else '–'}</td>"
             f"<td class=n>{running}</td><td class=n>{size(check.peak) if check.peak else '–'}</td></tr>"
         )
-    return _section("Step by step", _rows(("Step", "Verdict", "Why"), ("Loading", "Running", "Peak on the card"), rows))
+    note = (
+        "Each step was run on the project's own sample picture, in an engine in which it alone is neural, and given the truth of the step "
+        "before it: one that fails spoils no other. The whole job at the end ran as a caller's does."
+    )
+    body = _rows(("Step", "Verdict", "Why"), ("Loading", "Running", "Peak on the card"), rows)
+    return _section("Step by step", f'{body}<p class="note">{note}</p>')
 
 
 def _rows(names: Sequence[str], numbers: Sequence[str], rows: Sequence[str]) -> str:
@@ -148,16 +155,25 @@ def _rows(names: Sequence[str], numbers: Sequence[str], rows: Sequence[str]) -> 
 def _check(check: Check) -> str:
     answer = check.answer
     facts = {name: value for name, value in answer.facts.items() if name != "Traceback"}
-    figures = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
-    times = "".join(f"<div><dt>{escape(name.capitalize())}</dt><dd>{duration_of(s)}</dd></div>" for name, s in answer.seconds.items())
+    figures = "".join(
+        f"<div{' class=long' if len(value) > _LONG else ''}><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>"
+        for name, value in facts.items()
+    )
+    times = "".join(f"<div><dt>Time: {escape(name)}</dt><dd>{duration_of(s)}</dd></div>" for name, s in answer.seconds.items())
     body = f'<p class="why">{escape(answer.sentence)}</p>'
     if figures or times:
-        body += f'<dl class="figures">{figures}{times}</dl>'
+        body += f'<dl class="figures">{times}{figures}</dl>'
     if answer.pictures:
-        body += f'<div class="pictures">{"".join(_figure(picture) for picture in answer.pictures)}</div>'
+        shown = "".join(_figure(picture) for picture in answer.pictures)
+        body += f'<div class="pictures" style="--n:{_columns(len(answer.pictures))}">{shown}</div>'
     if "Traceback" in answer.facts:
         body += f"<details><summary>Traceback</summary><pre>{escape(answer.facts['Traceback'])}</pre></details>"
     return _section(check.name, body, _badge(answer.verdict), _anchor(check.name))
+
+
+def _columns(pictures: int) -> int:
+    """How many stand side by side, so that few stay alone."""
+    return pictures if pictures <= 4 else 4 if pictures in {7, 8} else 3
 
 
 def _figure(picture: Picture) -> str:
@@ -193,7 +209,7 @@ def _models(rows: Sequence[ModelRow]) -> str:
         told = escape(row.error) if row.error else f"<code>{escape(row.revision[:12])}</code>"
         seconds = "–" if row.seconds is None else duration_of(row.seconds)
         made.append(
-            f'<tr><th scope="row">{escape(row.name)}</th><td>{_badge("failed" if row.error else "ok")}</td><td>{told}</td>'
+            f'<tr><th scope="row">{escape(row.name)}</th><td>{_badge("failed") if row.error else _badge("ok", "Read")}</td><td>{told}</td>'
             f"<td>{escape(row.dtype)}</td><td class=n>{size(row.bytes) if row.bytes else '–'}</td><td class=n>{seconds}</td></tr>"
         )
     return _section("Models", _rows(("Model", "Verdict", "Revision", "Precision"), ("Weights", "Read in"), made))

@@ -41,8 +41,12 @@ STRENGTHS = (0.8, 0.9, 1.0)
 #: Below these the answer is suspicious. The sample is an easy picture; the figures are what a working network is expected to exceed, and
 #: were not calibrated on real weights.
 LEAST_VEHICLE, LEAST_MATTE, LEAST_PLATE, LEAST_COVER, LEAST_KEPT = 0.7, 0.9, 0.3, 0.7, 0.9
+#: Least difference of the mean depths of the road in front and the houses behind, of 255.
+LEAST_DEPTH = 30.0
 #: Most that the colours on both sides of a mended place may differ, CIELAB.
 SEAM = 20.0
+UNREPEATED = "the same input gave another answer the second time"
+_READABLE = 12
 _ORANGE, _GREEN, _WHITE = (255, 77, 18), (46, 160, 67), (255, 255, 255)
 
 
@@ -109,7 +113,7 @@ def _boxed(rgb: Rgb, found: Sequence[Found], color: tuple[int, int, int], named:
     for one in found:
         cv2.polylines(out, [np.round(one.quad).astype(np.int32)], True, _WHITE, 3 * unit, cv2.LINE_AA)
         cv2.polylines(out, [np.round(one.quad).astype(np.int32)], True, color, 2 * unit, cv2.LINE_AA)
-    for one in found if named else ():
+    for one in found if named and len(found) <= _READABLE else ():  # more names would hide the picture
         x, y = int(one.box[0]), int(one.box[1]) - 4 * unit
         for ink, width in ((_WHITE, 4 * unit), (color, 2 * unit)):
             cv2.putText(out, f"{one.label} {one.score:.2f}", (x, y), cv2.FONT_HERSHEY_DUPLEX, 0.55 * unit, ink, width, cv2.LINE_AA)
@@ -253,7 +257,7 @@ def depth(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Ans
     seen = whole[small.part].astype(np.float64)
     third = len(seen) // 3
     near, far = float(seen[-third:].mean()), float(seen[:third].mean())
-    reasons = ["the road in front is not nearer than the houses behind"] if near <= far else []
+    reasons = ["the road in front is not much nearer than the houses behind"] if near - far < LEAST_DEPTH else []
     facts = {"Mean depth in front (255 is nearest)": f"{near:.0f}", "Behind": f"{far:.0f}"}
     edges = control_edges(on_white(small.rgb, small.inside), small.inside)
     shown = (small.rgb, whole, control, edges)
@@ -282,7 +286,9 @@ def draw(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
         if rgb.std() < 1:
             raise ValueError(f"the drawing at strength {strength:g} is of one colour")
         drawings[strength], scores[strength], told = rgb, iou(small.inside, _drawn(steps, rgb, small, sample)), (*told, *said)
-    return _drawing_answer(small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)))
+    again, _ = network(source, brief, lambda _: None)
+    same = bool((again == drawings[brief.strength]).all())
+    return _drawing_answer(small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)), same)
 
 
 def _drawing_answer(
@@ -293,10 +299,11 @@ def _drawing_answer(
     scores: dict[float, float],
     seconds: dict[str, float],
     told: tuple[str, ...],
+    same: bool,
 ) -> Answer:
     least, own = settings.phase2.iou_retry.threshold, brief.strength
     reasons = [f"the drawn vehicle covers the photographed one by {scores[own]:.2f}, less than {least}"] if scores[own] < least else []
-    reasons += [warning.partition(": ")[2].rstrip(".") for warning in told]
+    reasons += [] if same else [UNREPEATED]
     pictures = [Picture("Photo on white", on_white(small.rgb, small.inside)[small.part])]
     pictures += [
         Picture(f"Strength {strength:g}{' (yours)' if strength == own else ''}: IoU {scores[strength]:.3f}", drawings[strength][small.part])
@@ -307,11 +314,12 @@ def _drawing_answer(
         "Without grading: nearest colours": ciede2000.label(drawings[own], palette),
         "With grading": grade(drawings[own], small.inside, palette),
     }
-    facts = {"Steps": str(brief.steps), "Guidance": f"{brief.guidance:g}", "Prompt": brief.prompt}
+    facts = {"Steps": str(brief.steps), "Guidance": f"{brief.guidance:g}", "The same again": "identical" if same else "different"}
     for caption, everywhere in flat.items():
         labels = np.where(small.inside, everywhere, len(palette)).astype(np.uint8)
         facts[f"Areas {caption.partition(':')[0].lower()}"] = f"{_areas(labels)}"
         pictures.append(Picture(caption, _coloured(labels, palette)[small.part]))
+    facts |= {"Prompt": brief.prompt, **({"Notes": " ".join(warning.partition(": ")[2] for warning in told)} if told else {})}
     return _judged("the drawing shows the vehicle where it was", reasons, facts, tuple(pictures), seconds)
 
 

@@ -1,0 +1,196 @@
+"""The doctor on tiny networks: what works is said to work, what is broken is named, and neither hides the other."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file, save_file
+
+from builder import doctor as module
+from builder.doctor import doctor
+from builder.doctor_page import Check, ModelRow, Report, page
+from builder.doctor_steps import Answer, Picture
+from builder.errors import BuilderError
+from tests import tiny_volume as volumes
+from tests.builder.volumes import recorded
+
+pytestmark = pytest.mark.neural
+#: As small as the engine's own tests; random networks find and draw nothing that is there.
+SMALL = {
+    "phase1": {"score_threshold": 0.2, "vehicle_score": 0.0, "on_vehicle": 0.0, "box_size_cap": 1.0},
+    "phase2": {"side": 256, "matte_side": 64, "iou_retry": {"max_retries": 0}, "sdxl": {"num_inference_steps": 2}},
+}
+SIZE = (601, 397)
+
+
+@pytest.fixture(scope="module")
+def volume(tiny_volume: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recorded; with a segmenter whose masks are its whole boxes and a matte that finds a vehicle wherever it looks."""
+    copy = volumes.copy_volume(tiny_volume, tmp_path_factory.mktemp("volume") / "v")
+    _change(copy, "sam", _whole_boxes)
+    _change(copy, "birefnet", _everywhere)
+    volumes.write_style(copy)
+    return recorded(copy)
+
+
+def _change(volume: Path, name: str, how) -> None:
+    path = volume / "models" / name / "model.safetensors"
+    tensors = load_file(path)
+    path.unlink()
+    how(tensors)
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def _whole_boxes(tensors) -> None:
+    for name, tensor in tensors.items():
+        if "upscale_conv2" in name or ("output_hypernetworks_mlps" in name and "proj_out" in name):
+            tensor.fill_(1.0 if name.endswith("bias") else 0.0)
+
+
+def _everywhere(tensors) -> None:
+    tensors["decoder.conv_out1.0.weight"].zero_()
+    tensors["decoder.conv_out1.0.bias"].fill_(4.0)
+
+
+def config(folder: Path, **more) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **more}))
+    return path
+
+
+def only(*neural: str) -> dict[str, str]:
+    steps = ("find", "mask", "inpaint", "matte", "draw", "upscale")
+    return {step: "neural" if step in neural else "classical" for step in steps}
+
+
+class Sections(HTMLParser):
+    """Of a page: section → its verdict, its captions, its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.words: dict[str, list[str]] = {}
+        self.pictures: dict[str, int] = {}
+        self.links: list[str] = []
+        self._at = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        given = dict(attrs)
+        if tag == "section":
+            self._at = given.get("id", "")
+        if tag == "img":
+            self.pictures[self._at] = self.pictures.get(self._at, 0) + 1
+        self.links += [given[key] for key in ("src", "href") if key in given]
+
+    def handle_data(self, data):
+        if data.strip():
+            self.words.setdefault(self._at, []).append(data.strip())
+
+
+@pytest.fixture(scope="module")
+def whole(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, str, list[str]]:
+    folder = tmp_path_factory.mktemp("doctor")
+    told: list[str] = []
+    before = {path: path.stat().st_mtime_ns for path in volume.rglob("*")}
+    fine = doctor(volume, folder / "page.html", told.append, config(folder), insist=True, size=SIZE)
+    assert {path: path.stat().st_mtime_ns for path in volume.rglob("*")} == before
+    return fine, (folder / "page.html").read_text("utf-8"), told
+
+
+def test_every_step_is_shown(whole) -> None:
+    fine, text, told = whole
+    sections = Sections(text)
+    verdicts = {name: words[1] for name, words in sections.words.items() if name}
+    assert verdicts.keys() == {"volume", "find", "matte", "masks", "inpaint", "depth", "draw", "upscale", "whole-job"}
+    assert verdicts["volume"] == "Works"
+    assert not fine  # random networks
+    assert "Failed" not in verdicts.values()
+    shown = {"find": 2, "matte": 3, "masks": 2, "inpaint": 3, "depth": 4, "draw": 6, "upscale": 2, "whole-job": 5}
+    assert {name: count for name, count in sections.pictures.items() if name} == shown
+    assert told[-2].startswith("On the processor (no CUDA card): ")
+    assert "Strength 0.9 (yours)" in text
+    assert verdicts["upscale"] == "Look here"  # a random enlarger keeps no colour
+
+
+def test_the_page_needs_nothing_but_itself(whole) -> None:
+    _, text, _ = whole
+    assert all(link.startswith(("data:image/", "#")) for link in Sections(text).links)
+    assert "<script" not in text
+    assert "default-src 'none'" in text
+    assert str(Path.home()) not in re.sub(r"base64,[^\"]*", "", text)
+
+
+def test_the_same_input_gives_the_same_answer(whole) -> None:
+    _, text, _ = whole
+    assert text.count("identical") == 7
+    assert "different" not in Sections(text).words["draw"]
+
+
+def test_a_broken_model_fails_its_step_alone(volume: Path, tmp_path: Path) -> None:
+    copy = volumes.copy_volume(volume, tmp_path / "v")
+    path = copy / "models" / "birefnet" / "model.safetensors"
+    volumes.replace(path, path.read_bytes()[:-9])
+    (copy / "models" / "realesrgan-anime" / "RealESRGAN_x4plus_anime_6B.safetensors").unlink()
+    settings = config(tmp_path, steps=only("matte", "mask", "upscale"))
+    assert doctor(copy, tmp_path / "page.html", lambda _: None, settings, insist=True, size=SIZE) is False
+    sections = Sections((tmp_path / "page.html").read_text("utf-8"))
+    assert sections.words["matte"][1] == "Failed"
+    assert "2242201 bytes instead of" in " ".join(sections.words["matte"])
+    assert sections.words["upscale"][1] == "Failed"
+    assert "realesrgan-anime" in " ".join(sections.words["upscale"])
+    assert sections.words["masks"][1] == "Works"
+    assert sections.words["find"][1] == "Not examined"
+    assert sections.words["whole-job"][1] == "Failed"
+    assert "birefnet" in sections.words["volume"][-1]
+
+
+def test_what_a_step_raises_is_told_with_its_traceback(volume: Path, tmp_path: Path, monkeypatch) -> None:
+    def broken(*_: object) -> Answer:
+        raise ZeroDivisionError("one <b> by nought")
+
+    monkeypatch.setattr(module, "EXAMINATIONS", (("Masks", "mask", broken), ("Matte", "matte", broken)))
+    settings = config(tmp_path, steps=only("mask"))
+    doctor(volume, tmp_path / "page.html", lambda _: None, settings, size=SIZE)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "ZeroDivisionError: one &lt;b&gt; by nought." in text
+    assert "Traceback" in text
+    assert Sections(text).words["whole-job"][1] == "Not examined"  # no card, and nobody insisted
+
+
+def test_a_step_that_answers_twice_differently_is_suspicious() -> None:
+    answers = iter(range(4))
+
+    def examine() -> Answer:
+        return Answer("ok", "Fine.", pictures=(Picture("x", np.full((2, 2), next(answers), np.uint8)),))
+
+    assert module._twice(examine).verdict == "suspicious"
+    assert module._twice(lambda: Answer("ok", "Fine.")).verdict == "ok"
+
+
+def test_the_sentence_and_the_verdict() -> None:
+    def report(*verdicts, error="") -> Report:
+        checks = [Check(f"S{k}", Answer(verdict, "x")) for k, verdict in enumerate(verdicts)]
+        return Report("a card", {}, [ModelRow("m", "r", "float16", 1, 0.1, error)], checks)
+
+    assert report("ok", "skipped").fine
+    assert report("ok", "ok", "skipped").sentence == (
+        "This deployment works on a card: all of 2 examinations ended well. S2 was not examined."
+    )
+    mixed = report("failed", "suspicious", "ok", error="m cannot be used")
+    assert mixed.sentence == "On a card: S0 failed; S1 wants a look; m cannot be read."
+    assert (mixed.fine, mixed.verdict) == (False, "failed")
+    assert report("ok", "suspicious").verdict == "suspicious"
+    assert "m cannot be used" in page(mixed)
+    assert "&lt;script&gt;" in page(Report("<script>", {}, [], []))
+
+
+def test_nothing_to_examine(tmp_path: Path) -> None:
+    with pytest.raises(BuilderError, match="There is no volume"):
+        doctor(tmp_path / "none", tmp_path / "page.html", print)
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("phase9: 1")
+    with pytest.raises(BuilderError, match="phase9"):
+        doctor(tmp_path, tmp_path / "page.html", print, wrong)
