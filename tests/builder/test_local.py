@@ -87,7 +87,7 @@ def test_other_content_than_the_held_is_refused(fetcher: Fetcher, tmp_path: Path
     other = lay(tmp_path / "other" / "net", NETS | {"config.json": b"{}"}).parent
     fetcher.file("net", "config.json").unlink()
     fetcher.file("net", "model.safetensors").unlink()
-    with pytest.raises(BuilderError, match="is not what is held of net: 2 bytes instead of 8. --update net takes it all the same"):
+    with pytest.raises(BuilderError, match=r"is not what is held of net: 2 bytes instead of 8\. --update net takes it all the same"):
         fetcher.fetch("net", folder=other)
     fetcher.fetch("net", folder=other, update=frozenset({"net"}))
     assert fetcher.file("net", "config.json").read_bytes() == b"{}"

@@ -9,13 +9,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from builder.choose import FAST, TEXT, Choice, choose, needed, settings_of
+from builder.choose import Choice, choose, needed, settings_of
 from builder.errors import BuilderError, WrongOption
 from builder.plan import Row, make_plan, parameters_bytes
 from builder.shown import plan_as_data, plan_as_table
 from builder.sources import Expected, Pin, write_pin
 from builder.workspace import Workspace
 from model_cache.manifest import ModelRecord, SourceRecord, record_of, write_lock
+from model_cache.needed import FAST_LORA, TEXT
 from pipeline import settings
 from pipeline.neural import models_of
 from tests.builder.small import BIG, CATALOGUE, SMALL
@@ -43,7 +44,7 @@ def test_the_choice_is_what_the_engine_needs(tmp_path: Path, nets: str, depth: s
     config = tmp_path / "own.yaml"
     config.write_text(yaml.safe_dump({"phase1": {"segmenter": segmenter}, "phase2": {"depth": depth, "controlnet": {"nets": nets}}}))
     steps = frozenset({"find", "mask", "inpaint", "matte", "draw", "upscale"})
-    assert set(needed(settings_of(config))) == {*models_of(steps, settings.load(config)), FAST, TEXT}
+    assert set(needed(settings_of(config))) == {*models_of(steps, settings.load(config)), FAST_LORA, TEXT}
 
 
 def test_a_classical_step_needs_no_model() -> None:
