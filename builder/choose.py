@@ -11,11 +11,9 @@ import yaml
 
 from builder.errors import BuilderError, WrongOption
 from model_cache.catalogue import Model, load_catalogue
+from model_cache.needed import FAST_LORA, TEXT
+from model_cache.needed import needed as model_names
 
-#: Needed while the prompt's embeddings are made, and to serve other prompts.
-TEXT = "sdxl-text"
-#: The few-step drawing of drafts.
-FAST = "lcm-lora"
 _DEFAULTS = Path(__file__).parents[1] / "pipeline" / "defaults.yaml"
 
 
@@ -56,16 +54,9 @@ def needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
     With drawing also the few-step LoRA, and last the text encoders, which make the prompt's embeddings.
     """
     steps, draw = settings["steps"], settings["phase2"]
-    nets = ("controlnet-union",) if draw["controlnet"]["nets"] == "union" else ("controlnet-depth", "controlnet-canny")
-    by_step = {
-        "find": ("grounding-dino",),
-        "matte": ("birefnet",),
-        "mask": (settings["phase1"]["segmenter"],),
-        "inpaint": ("lama",),
-        "draw": (draw["depth"], "sdxl-scheduler", "sdxl-unet", *nets, "sdxl-vae", FAST, TEXT),
-        "upscale": ("realesrgan-anime",),
-    }
-    return tuple(name for step, names in by_step.items() if steps.get(step, "auto") != "classical" for name in names)
+    neural = [step for step in ("find", "matte", "mask", "inpaint", "draw", "upscale") if steps.get(step, "auto") != "classical"]
+    names = model_names(neural, settings["phase1"]["segmenter"], draw["depth"], draw["controlnet"]["nets"])
+    return (*names, FAST_LORA, TEXT) if "draw" in neural else names
 
 
 @dataclass(frozen=True, slots=True)

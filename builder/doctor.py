@@ -37,7 +37,7 @@ from pipeline import engines, neural
 from pipeline import settings as configuration
 from pipeline.errors import JobError
 from pipeline.job import Job
-from pipeline.phase2_illustrate.diffusion_nets import save_compiled
+from pipeline.phase2_illustrate.diffusion_nets import compiled_code, save_compiled
 from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
 from pipeline.progress import Progress
 from pipeline.run import Finished, run
@@ -148,17 +148,19 @@ def _examined(ward: _Ward, step: str, neural_step: bool) -> list[Check]:
         return [Check(name, Answer("skipped", NO_CARD)) for name, _ in named]
     choices = StepChoices.model_validate({each: "neural" if each == step else "classical" for each in StepChoices.model_fields})
     settings = ward.settings.model_copy(update={"steps": choices})
+    names = ",".join(neural.models_of(frozenset({step}), settings))
+    advice = f"python -m builder verify --only {names} reads its files; steps.{step}: classical in the settings does without them."
     checks = []
     with _engine(ward, settings, step) as (steps, loading, failure):
         for name, examine in named:
             ward.tell(f"doctor: {name.lower()}")
             if steps is None:
-                checks.append(Check(name, failure, loading))
+                checks.append(Check(name, failure, loading, advice=advice))
                 continue
             peak = steps.watch_memory()
             once = partial(examine, steps, ward.sample, settings, _clock(ward.device))
             answer = _told(once if name == "Draw" else partial(_twice, once))  # the drawing repeats itself
-            checks.append(Check(name, answer, loading, peak()))
+            checks.append(Check(name, answer, loading, peak(), advice))
     return checks
 
 
@@ -240,7 +242,7 @@ def _whole_job(ward: _Ward) -> Check:
             return Check("Whole job", failure, loading)
         peak = steps.watch_memory()
         photo = Photo(ward.sample.scene.rgb, None, "0" * 64)
-        job = Job(image_base64="-", allow_low_iou=True, outputs=["svg", "png"])
+        job = Job(image_base64="-", allow_low_iou=True, canvas="photo", outputs=["svg"])
         start = time.perf_counter()
         made: list[Finished] = []
 
@@ -353,14 +355,26 @@ def _facts(ward: _Ward, seconds: float) -> dict[str, str]:
         facts["Card"] = "none"
     facts["Processor"] = f"{torch.get_num_threads()} threads"
     facts["Peak memory of this process"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
-    style = next((path.stem for path in sorted((ward.volume.path / "styles").glob("[!.]*.safetensors"))), "none")
-    facts["Style"] = ward.settings.phase2.lora.file or style
+    facts |= _installed(ward)
     for name in _PACKAGES:
         try:
             facts[name] = version(name)
         except PackageNotFoundError:
             continue
     return facts
+
+
+def _installed(ward: _Ward) -> dict[str, str]:
+    """What a volume may hold beside its networks."""
+    root = ward.volume.path
+    styles = [path.stem for path in sorted((root / "styles").glob("[!.]*.safetensors"))]
+    code = compiled_code(root / "compiled", ward.device).is_file()
+    return {
+        "Styles": ", ".join(styles) or "none",
+        "Few-step LoRA": "none" if neural.fast_lora(ward.volume) is None else "installed",
+        "Embeddings of the prompt": "none: the text encoders serve" if ward.volume.prompts() is None else "stored",
+        "Compiled code for this card and torch": "there" if code else "none: the drawing runs as it is",
+    }
 
 
 def _driver() -> str:

@@ -33,12 +33,14 @@ class ModelRow:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One examination. `loading`: seconds until its engine was ready; `peak`: bytes on the card, 0 where there is none."""
+    """One examination. `loading`: seconds until its engine was ready; `peak`: bytes on the card, 0 where there is none; `advice`: what to
+    do where it did not end well."""
 
     name: str
     answer: Answer
     loading: float = 0.0
     peak: int = 0
+    advice: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +162,8 @@ def _check(check: Check) -> str:
         for name, value in facts.items()
     )
     times = "".join(f"<div><dt>Time: {escape(name)}</dt><dd>{duration_of(s)}</dd></div>" for name, s in answer.seconds.items())
-    body = f'<p class="why">{escape(answer.sentence)}</p>'
+    advice = f' <span class="advice">{escape(check.advice)}</span>' if check.advice and answer.verdict in {"failed", "suspicious"} else ""
+    body = f'<p class="why">{escape(answer.sentence)}{advice}</p>'
     if figures or times:
         body += f'<dl class="figures">{times}{figures}</dl>'
     if answer.pictures:

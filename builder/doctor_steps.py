@@ -287,8 +287,20 @@ def draw(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
             raise ValueError(f"the drawing at strength {strength:g} is of one colour")
         drawings[strength], scores[strength], told = rgb, iou(small.inside, _drawn(steps, rgb, small, sample)), (*told, *said)
     again, _ = network(source, brief, lambda _: None)
-    same = bool((again == drawings[brief.strength]).all())
-    return _drawing_answer(small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)), same)
+    answer = _drawing_answer(
+        small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)), same=(again == drawings[brief.strength]).all()
+    )
+    return _with_draft(answer, steps, settings, source, brief, small, clock) if steps.few_step else answer
+
+
+def _with_draft(answer: Answer, steps: Steps, settings: Settings, source: Rgb, brief: Brief, small: Sample, clock: Clock) -> Answer:
+    """The drawing of the draft preset beside the others."""
+    network = steps.redraw
+    assert network is not None
+    draft = replace(_brief(steps, settings, "draft")[0], depth=brief.depth, edges=brief.edges)
+    (rgb, _), seconds = clock(partial(network, source, draft, lambda _: None))
+    picture = Picture(f"Preset draft: {draft.steps} steps, few-step LoRA", rgb[small.part])
+    return replace(answer, pictures=(*answer.pictures, picture), seconds={**answer.seconds, "draft": seconds})
 
 
 def _drawing_answer(
@@ -299,7 +311,7 @@ def _drawing_answer(
     scores: dict[float, float],
     seconds: dict[str, float],
     told: tuple[str, ...],
-    same: bool,
+    same: bool | np.bool_,
 ) -> Answer:
     least, own = settings.phase2.iou_retry.threshold, brief.strength
     reasons = [f"the drawn vehicle covers the photographed one by {scores[own]:.2f}, less than {least}"] if scores[own] < least else []
@@ -323,8 +335,8 @@ def _drawing_answer(
     return _judged("the drawing shows the vehicle where it was", reasons, facts, tuple(pictures), seconds)
 
 
-def _brief(steps: Steps, settings: Settings) -> tuple[Brief, tuple[str, ...]]:
-    found, warnings = illustrate_settings(Job(image_base64="-"), steps, settings)
+def _brief(steps: Steps, settings: Settings, preset: Literal["standard", "draft"] = "standard") -> tuple[Brief, tuple[str, ...]]:
+    found, warnings = illustrate_settings(Job(image_base64="-", preset=preset), steps, settings)
     if found.redraw is None:
         raise ValueError("the engine does not redraw")
     return found.redraw.brief, warnings

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from builder.choose import TEXT, Choice
+from builder.choose import Choice
 from builder.place import records_of
 from builder.sources import held_pin, paths_of, source_of
 from builder.workspace import Workspace
 from model_cache.catalogue import Model
 from model_cache.manifest import ModelRecord, suspects
+from model_cache.needed import TEXT
 
 State = Literal["complete", "missing", "incomplete", "changed", "other source", "unrecorded"]
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import torch
 
-from builder.choose import TEXT, catalogue_of
+from builder.choose import catalogue_of
 from builder.errors import BuilderError, writing
 from builder.tell import Tell
 from model_cache import prompts
 from model_cache.errors import BrokenModel, MissingModels
 from model_cache.loaders import Text, load
+from model_cache.needed import TEXT
 from model_cache.volume import Volume
 
 #: In float32: the drawing takes them to its own 16 bits, and they are small.

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from builder.choose import TEXT, Choice, has_prompts
+from builder.choose import Choice, has_prompts
 from builder.place import records_of
 from builder.plan import state_of
 from builder.workspace import Workspace, at_work
+from model_cache.needed import TEXT
 
 
 def status_of(choice: Choice) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from builder.choose import TEXT, Choice, has_prompts
+from builder.choose import Choice, has_prompts
 from builder.errors import WrongOption, writing
 from builder.fetch import Task, fetch, make_again
 from builder.place import recover, take_away
@@ -15,6 +15,7 @@ from builder.sources import Hub, hub_of_environment
 from builder.tell import Tell, voices
 from builder.workspace import Workspace, only_builder
 from model_cache.catalogue import Model
+from model_cache.needed import TEXT
 
 
 def convert_model(model: Model, sources: Path, out: Path) -> str:

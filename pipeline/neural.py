@@ -12,6 +12,8 @@ import structlog
 
 from model_cache.catalogue import load_catalogue
 from model_cache.errors import BrokenModel, MissingModels
+from model_cache.needed import FAST_LORA, TEXT
+from model_cache.needed import needed as model_names
 from model_cache.reading import ReadAhead
 from model_cache.volume import Volume
 from model_cache.warm_up import Changed, WarmUp, check, read_ahead
@@ -22,22 +24,31 @@ from pipeline.steps import Brief, Redraw, WatchMemory
 
 log = structlog.get_logger()
 
-FAST_LORA = "lcm-lora"
+
+def uses_of(wanted: frozenset[str], settings: Settings) -> tuple[tuple[str, ...], ...]:
+    """The networks that the wanted steps cannot do without, in the order of a job: each time those that are needed together."""
+    phase1, phase2 = settings.phase1, settings.phase2
+    nets = ("controlnet-union",) if phase2.controlnet.nets == "union" else ("controlnet-depth", "controlnet-canny")
+    order = (
+        ("find", "grounding-dino"),  # the vehicle
+        ("matte", "birefnet"),
+        ("find", "grounding-dino"),  # what is on it
+        ("mask", phase1.segmenter),
+        ("inpaint", "lama"),
+        ("draw", phase2.depth),
+        ("draw", "sdxl-vae"),
+        ("draw", "sdxl-unet", *nets),
+        ("draw", "sdxl-vae"),
+        ("matte", "birefnet"),  # of the drawing
+        ("upscale", "realesrgan-anime"),
+    )
+    return tuple(tuple(names) for step, *names in order if step in wanted)
 
 
 def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
     """The models that the wanted steps cannot do without, in the order of their use."""
     phase1, phase2 = settings.phase1, settings.phase2
-    nets = ("controlnet-union",) if phase2.controlnet.nets == "union" else ("controlnet-depth", "controlnet-canny")
-    by_step = {
-        "find": ("grounding-dino",),
-        "matte": ("birefnet",),
-        "mask": (phase1.segmenter,),
-        "inpaint": ("lama",),
-        "draw": (phase2.depth, "sdxl-scheduler", "sdxl-vae", "sdxl-unet", *nets),
-        "upscale": ("realesrgan-anime",),
-    }
-    return tuple(name for step, names in by_step.items() if step in wanted for name in names)
+    return model_names(wanted, phase1.segmenter, phase2.depth, phase2.controlnet.nets)
 
 
 def fast_lora(volume: Volume) -> Path | None:
@@ -79,7 +90,7 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
         if "draw" in wanted:
             volume.style(settings.phase2.lora.file)
             if volume.prompts() is None:
-                volume.require(("sdxl-text",))
+                volume.require((TEXT,))
     return volume
 
 
@@ -183,7 +194,8 @@ def _warming(
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.set_float32_matmul_precision("high")
     torch.backends.cuda.matmul.allow_fp16_accumulation = settings.phase2.sdxl.fp16_accumulation
-    cache = open_cache(volume, torch.device("cuda" if on_card else "cpu"))
+    device = torch.device("cuda" if on_card else "cpu")
+    cache = open_cache(volume, device, uses_of(wanted, settings), settings.phase2.sdxl.num_inference_steps)
     names = models_of(wanted, settings)
     with _told():
         served = _served(cache, volume, wanted, settings)

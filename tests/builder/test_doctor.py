@@ -108,10 +108,11 @@ def test_every_step_is_shown(whole) -> None:
     assert verdicts["volume"] == "Works"
     assert not fine  # random networks
     assert "Failed" not in verdicts.values()
-    shown = {"find": 2, "matte": 3, "masks": 2, "inpaint": 3, "depth": 4, "draw": 6, "upscale": 2, "whole-job": 5}
+    shown = {"find": 2, "matte": 3, "masks": 2, "inpaint": 3, "depth": 4, "draw": 7, "upscale": 2, "whole-job": 5}
     assert {name: count for name, count in sections.pictures.items() if name} == shown
     assert told[-2].startswith("On the processor (no CUDA card): ")
     assert "Strength 0.9 (yours)" in text
+    assert "verify --only realesrgan-anime reads its files" in text
     assert verdicts["upscale"] == "Look here"  # a random enlarger keeps no colour
 
 
