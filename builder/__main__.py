@@ -256,6 +256,27 @@ def mirror(
         send(workspace, Remote(s3_bucket, s3_endpoint, s3_region, s3_prefix.strip("/"), jobs), tell, meter)
 
 
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option("--out", help="The page to write.", metavar="FILE")] = Path("doctor.html"),
+    volume: Volume = None,
+    config: Config = None,
+    compile_: Annotated[bool, typer.Option("--compile", help="On a card: also fill VOLUME/compiled, which makes drawing faster.")] = False,
+    insist: Annotated[bool, typer.Option("--insist", help="Draw without a card too, which takes long.")] = False,
+) -> None:
+    """Run it: every network loaded, every step run on a sample picture, on this machine's card. Writes one HTML page with the pictures,
+    seconds, memory and a verdict for each step, and exits with 1 when one is not ok.
+    """
+    from builder.doctor import doctor as examine  # noqa: PLC0415 - imports the engine
+
+    folder = _volume(volume)
+    with voices(Console()) as (tell, _):
+        well = examine(folder, out, tell, config, compile_, insist)
+    _print(f"{out.resolve()}: {'everything is ok' if well else 'not everything is ok'}")
+    if not well:
+        raise typer.Exit(1)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status. Errors are one sentence on standard error."""
     try:

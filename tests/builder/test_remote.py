@@ -1,6 +1,7 @@
 """A volume folder copied to a bucket of a real S3 service: what differs, the lock file last, going on after a stop."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,8 @@ def remote(s3_service: S3Service, monkeypatch: pytest.MonkeyPatch) -> Remote:
 
 def copy(volume: Path, remote: Remote, s3_service: S3Service, fails: str = "") -> list[str]:
     client = Counting(s3_service.client(), fails)
-    try:
+    with suppress(KeyboardInterrupt):
         send(Workspace(volume), remote, lambda _: None, lambda *_: None, client)
-    except KeyboardInterrupt:
-        pass
     return client.written
 
 
