@@ -4,50 +4,20 @@ import gc
 import threading
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import structlog
 import torch
 
-from model_cache.loaders import load, modules
+from model_cache.held import AS_LOADED, Held, host_memory
+from model_cache.loaders import load
+from model_cache.residency import Plan, Use, plan, to_evict, weight_budget
 from model_cache.volume import Volume
 
 log = structlog.get_logger()
-
-#: A card with this many bytes or more keeps everything: the weights of all steps (about 14 GB) and the largest activations fit.
-ALL_RESIDENT_FROM = 30_000_000_000
-#: On a smaller card weights and activations together stay below this, so that a 24 GB card serves and has room for its display.
-PEAK = 18_000_000_000
-#: Of the peak, what is kept for activations. Not measured on a card: SDXL at 1024² with guidance, and the VAE's decoder, are the largest.
-ACTIVATIONS = 5_000_000_000
-
-
-def weight_budget(card_bytes: int) -> int | None:
-    """Bytes of weights that may be on a card with `card_bytes` of memory; None: all of them."""
-    if card_bytes >= ALL_RESIDENT_FROM:
-        return None
-    return max(0, min(card_bytes, PEAK) - ACTIVATIONS)
-
-
-def to_evict(resident: Mapping[str, int], wanted: Mapping[str, int], budget: int | None) -> tuple[str, ...]:
-    """What leaves the card so that `wanted` can be there together. Sizes in bytes; `resident` from the least to the most recently used.
-
-    As few as make room, the least recently used first, never a wanted one. Where even `wanted` alone is above the budget, all others.
-    """
-    if budget is None:
-        return ()
-    others = {name: size for name, size in resident.items() if name not in wanted}
-    excess = sum(wanted.values()) + sum(others.values()) - budget
-    leaving = []
-    for name, size in others.items():
-        if excess <= 0:
-            break
-        leaving.append(name)
-        excess -= size
-    return tuple(leaving)
 
 
 @dataclass(frozen=True)
@@ -61,47 +31,38 @@ class Prepared:
     prepare: Callable[[Any], Any]
 
 
-#: The key of a model that is as its loader gave it.
-_AS_LOADED: Hashable = ("as loaded",)
-
-
-def _bytes(networks: Iterable[torch.nn.Module]) -> int:
-    """Of parameters and buffers; tied ones count once."""
-    tensors = {t.data_ptr() or id(t): t for network in networks for t in (*network.parameters(), *network.buffers())}
-    return sum(t.numel() * t.element_size() for t in tensors.values())
-
-
-@dataclass
-class _Kept:
-    loaded: Any  # what `take` yields
-    networks: tuple[torch.nn.Module, ...]
-    size: int
-    key: Hashable = _AS_LOADED
-    on_device: bool = False
-
-    def move(self, device: torch.device) -> None:
-        for network in self.networks:
-            network.to(device)
-
-
 class ModelCache:
     """The networks of one worker. One job at a time uses it; a lock keeps a second thread from seeing a half-moved network."""
 
-    def __init__(self, volume: Volume, device: torch.device, budget: int | None) -> None:
-        """`budget`: bytes of weights that may be on `device` at once, None for all; a test may give one on the processor too."""
+    def __init__(self, volume: Volume, device: torch.device, budget: int | None, plan: Plan | None = None) -> None:
+        """`budget`: bytes of weights that may be on `device` at once, None for all; a test may give one on the processor too.
+
+        `plan` says what stays there and what becomes of the others; without one they all take turns and wait in host memory.
+        """
         self.volume = volume
         self.device = device
         self.budget = budget
-        #: True while a step is run again after memory ran out: one network at a time is on the card, and steps use tiles.
-        self.lean = False
-        #: How often each model was read from the volume, and how often it left the card for want of room.
+        #: How often each model was read from the volume, was brought to the card, was there when asked for, and had to leave it.
         self.loads: Counter[str] = Counter()
+        self.moves: Counter[str] = Counter()
+        self.hits: Counter[str] = Counter()
         self.evictions: Counter[str] = Counter()
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()  # the least recently used first
-        self._arriving: Mapping[str, Future[None]] = {}
-        self._lock = threading.RLock()
         #: Held by whoever computes with what was taken, for as long as it must not be moved away.
         self.busy = threading.RLock()
+        self._plan = plan
+        self._relieved = False
+        self._kept: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
+        self._arriving: Mapping[str, Future[None]] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def lean(self) -> bool:
+        """Steps must take one network at a time, and use tiles: memory ran out just now, or the plan says so."""
+        return self._relieved or (self._plan is not None and self._plan.in_turn)
+
+    @lean.setter
+    def lean(self, relieved: bool) -> None:
+        self._relieved = relieved
 
     def dtype(self, name: str) -> torch.dtype:
         """The catalogue's on a card, float32 on the processor, where 16 bits are slow and partly not there."""
@@ -114,7 +75,7 @@ class ModelCache:
         Raises `MissingModels`, `BrokenModel`, `torch.OutOfMemoryError`; whatever is raised, also by a `prepare`, what was resident
         stays usable, and nothing half-made is kept.
         """
-        asked = [one if isinstance(one, Prepared) else Prepared(one, _AS_LOADED, _unchanged) for one in wanted]
+        asked = [one if isinstance(one, Prepared) else Prepared(one, AS_LOADED, _unchanged) for one in wanted]
         if len({one.name for one in asked}) < len(asked):
             raise ValueError("a model is taken twice in one call")
         for one in asked:
@@ -123,6 +84,7 @@ class ModelCache:
         with self._lock, torch.inference_mode(False), torch.no_grad():
             for one in asked:
                 self._read(one)
+                self.hits[one.name] += self._kept[one.name].on_device
             self._bring([one.name for one in asked])
             for one in asked:
                 self._prepare(one)
@@ -142,7 +104,7 @@ class ModelCache:
             kept = self._load(name)
             with self._lock:
                 self._keep(name, kept)
-                if self._has_room(kept):
+                if self._has_room(name):
                     try:
                         self._bring([name])
                     except torch.OutOfMemoryError:  # no fault of the model: whoever takes it makes room
@@ -172,71 +134,85 @@ class ModelCache:
     def _read(self, one: Prepared) -> None:
         """Have the model in memory, as loaded or under this very key, and marked as used last."""
         kept = self._kept.get(one.name)
-        if kept is not None and kept.key not in (_AS_LOADED, one.key):
+        if kept is not None and kept.key not in (AS_LOADED, one.key):
             del self._kept[one.name]  # before the other one is read: never two of them in memory
             kept = None
         if kept is None:
             self._keep(one.name, self._load(one.name))
         self._kept.move_to_end(one.name)
 
-    def _load(self, name: str) -> _Kept:
+    def _load(self, name: str) -> Held:
         start = time.perf_counter()
-        loaded = load(self.volume, name, self.dtype(name))
-        kept = _Kept(loaded, modules(loaded), _bytes(modules(loaded)))
+        kept = Held.of(load(self.volume, name, self.dtype(name)))
         log.info("model_loaded", model=name, seconds=round(time.perf_counter() - start, 3), bytes=kept.size)
         return kept
 
-    def _keep(self, name: str, kept: _Kept) -> None:
+    def _keep(self, name: str, kept: Held) -> None:
         self._kept[name] = kept
         self.loads[name] += 1
 
-    def _has_room(self, kept: _Kept) -> bool:
-        there = sum(self._kept[name].size for name in self.resident())
-        return not self.lean and (self.budget is None or there + kept.size <= self.budget)
+    def _has_room(self, name: str) -> bool:
+        """Whether a model that nobody asked for yet may be on the card: those that will stay there come first."""
+        if self._relieved or self.budget is None:
+            return not self._relieved
+        stays = self._plan.resident if self._plan else frozenset()
+        others = {other: self._kept[other].size for other in self.resident()}
+        others |= {other: self.volume.catalogue[other].bytes() or 0 for other in stays if other not in others}
+        return name in stays or sum(others.values()) + self._kept[name].size <= self.budget
 
     def _bring(self, names: list[str]) -> None:
-        resident = {name: self._kept[name].size for name in self.resident()}
-        wanted = {name: self._kept[name].size for name in names}
-        for name in to_evict(resident, wanted, 0 if self.lean else self.budget):
-            self._evict(name)
+        self._make_room(names)
         for name in names:
             kept = self._kept[name]
             if kept.on_device:
                 continue
-            try:
-                kept.move(self.device)
-            except BaseException:
-                kept.move(torch.device("cpu"))  # what had arrived already
-                raise
-            kept.on_device = True
+            kept.bring(self.device)
+            self.moves[name] += 1
+            log.info("model_brought", model=name, bytes=kept.size)
+
+    def _make_room(self, names: list[str]) -> None:
+        budget = 0 if self._relieved else self.budget
+        if budget is None:
+            return
+        there = {name: self._kept[name].size for name in self.resident()}
+        wanted = {name: self._kept[name].size for name in names}
+        for name in to_evict(there, wanted, budget, self._plan.resident if self._plan else frozenset()):
+            self._evict(name)
 
     def _prepare(self, one: Prepared) -> None:
         kept = self._kept[one.name]
         if kept.key == one.key:
             return
         try:
-            kept.loaded = one.prepare(kept.loaded)
+            kept.changed(one.prepare(kept.loaded))
         except BaseException:
             del self._kept[one.name]  # it may be half changed
             raise
         kept.key = one.key
-        kept.networks = modules(kept.loaded) or kept.networks
-        kept.size = _bytes(kept.networks)
 
     def _evict(self, name: str) -> None:
         kept = self._kept[name]
-        kept.on_device = False
-        kept.move(torch.device("cpu"))
+        if self._plan is not None and name in self._plan.read_again:
+            del self._kept[name]
+        else:
+            kept.release(pin=self._plan is not None and name in self._plan.host)
         self.evictions[name] += 1
-        log.info("model_evicted", model=name, bytes=kept.size)
+        log.info("model_evicted", model=name, bytes=kept.size, waits=name in self._kept)
 
 
 def _unchanged(loaded: Any) -> Any:
     return loaded
 
 
-def open_cache(volume: Volume, device: torch.device) -> ModelCache:
-    """An empty cache whose budget fits the card; on the processor everything stays."""
+def open_cache(volume: Volume, device: torch.device, uses: Sequence[Use] = (), rounds: int = 1) -> ModelCache:
+    """An empty cache that keeps to a plan for the card's free memory; on the processor everything stays.
+
+    `uses`: what a job has on the card together, step by step; `rounds`: of its drawing, see `residency.plan`.
+    """
     if device.type != "cuda":
         return ModelCache(volume, device, None)
-    return ModelCache(volume, device, weight_budget(torch.cuda.get_device_properties(device).total_memory))
+    budget = weight_budget(torch.cuda.mem_get_info(device)[0])
+    sizes = {name: volume.catalogue[name].bytes() or 0 for use in uses for name in use}
+    made = plan(sizes, uses, budget, host_memory(), rounds) if uses else None
+    log.info("residency", budget=budget, **({} if made is None else asdict(made)))
+    return ModelCache(volume, device, budget, made)
