@@ -146,6 +146,7 @@ def test_bfloat16_is_checked_before_a_card_reads_it_as_float16(tmp_path: Path) -
         ([1.0, 7e4], torch.bfloat16),  # float16 overflows
         ([1e-9, 3e-9], torch.bfloat16),  # below float16's range
         ([float("inf"), 0.1], torch.float16),  # is infinite in both
+        ([float("inf"), 7e4, 0.1], torch.bfloat16),
         ([0.0], torch.float16),
         ([float("nan"), 1.0], torch.float16),
     ],
