@@ -123,6 +123,9 @@ def fetch(
     jobs: Annotated[int, typer.Option("--jobs", help="Files fetched at a time.", min=1, max=32)] = 4,
     update: Annotated[str | None, _UPDATE] = None,
     keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Keep the source files, for `convert`.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Read the content of what is there, and fetch again what is not as recorded.")
+    ] = False,
 ) -> None:
     """Fill the volume: bring what is missing, convert it, put it in place. Afterwards the volume serves.
 
@@ -134,7 +137,7 @@ def fetch(
     fresh = frozenset(named(choice.catalogue, update)) if update else frozenset[str]()
     if outside := fresh - set(choice.to_serve):
         raise WrongOption(f"--update names {', '.join(sorted(outside))}, which is not among the models to fetch; name it with --only.")
-    work.fill(choice, from_, jobs, fresh, keep_downloads)
+    work.fill(choice, from_, jobs, fresh, keep_downloads, check)
 
 
 @app.command()
@@ -189,7 +192,9 @@ def verify(
     else:
         for finding in found:
             _print(str(finding))
-        _print(f"{len(found)} faults" if found else "Everything is as recorded.")
+        _print(
+            f"{len(found)} faults; python -m builder fetch --check brings what is wrong again." if found else "Everything is as recorded."
+        )
     if found:
         raise typer.Exit(1)
 

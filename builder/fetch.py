@@ -31,7 +31,8 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """How to fetch. `folder`: import from there in place of the network; `update`: models whose source is resolved anew."""
+    """How to fetch. `folder`: import from there in place of the network; `update`: models whose source is resolved anew;
+    `check`: read the content of what is there, too."""
 
     workspace: Workspace
     catalogue: Mapping[str, Model]
@@ -43,6 +44,7 @@ class Task:
     folder: Path | None = None
     update: frozenset[str] = frozenset()
     keep_downloads: bool = False
+    check: bool = False
     patience: Patience = field(default_factory=Patience)
 
 
@@ -96,10 +98,11 @@ def _complete(task: Task, model: Model, record: ModelRecord | None) -> bool:
     if model.name in task.update:
         return False
     state, _ = state_of(task.workspace.volume, model, record)
+    if record is not None and (state == "changed" or (state == "complete" and task.check)):
+        return _restamped(task, model, record)
     if state == "complete":
         task.tell(f"{model.name}: complete")
-        return True
-    return state == "changed" and record is not None and _restamped(task, model, record)
+    return state == "complete"
 
 
 def _restamped(task: Task, model: Model, record: ModelRecord) -> bool:
@@ -109,6 +112,9 @@ def _restamped(task: Task, model: Model, record: ModelRecord) -> bool:
         if known is None or not path.is_file() or path.stat().st_size != known.size or digest(path) != known.sha256:
             return False
         renewed[file] = known.model_copy(update={"mtime_ns": path.stat().st_mtime_ns})
+    if renewed == dict(record.files):
+        task.tell(f"{model.name}: complete, its content is as recorded")
+        return True
     records = records_of(task.workspace.volume)
     save_records(task.workspace.volume, {**records, model.name: record.model_copy(update={"files": renewed})})
     task.tell(f"{model.name}: complete; its time stamps had changed, its content has not")
@@ -135,7 +141,9 @@ def _job(task: Task, client: httpx.Client, model: Model, record: ModelRecord | N
 
 def _same(task: Task, job: _Job, record: ModelRecord | None) -> bool:
     """Whether an update found the revision that is there already, and it is complete."""
-    if record is None or job.pin.revision != record.revision or state_of(task.workspace.volume, job.model, record)[0] != "complete":
+    if record is None or job.model.name not in task.update or job.pin.revision != record.revision:
+        return False
+    if state_of(task.workspace.volume, job.model, record)[0] != "complete" or (task.check and not _restamped(task, job.model, record)):
         return False
     task.tell(f"{job.model.name}: complete; {record.revision} is still its newest revision")
     return True

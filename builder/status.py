@@ -19,7 +19,7 @@ def status_of(choice: Choice) -> dict[str, Any]:
     records, models = records_of(volume), {}
     for name in dict.fromkeys((*names, *catalogue, *records)):
         model, record = catalogue.get(name), records.get(name)
-        if name not in names and record is None and not (volume / "models" / name).exists():
+        if name not in wanted and record is None and not (volume / "models" / name).exists():
             continue
         state, wrong = state_of(volume, model, record) if model else ("not in the catalogue", dict[str, str]())
         models[name] = {

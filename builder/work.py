@@ -34,12 +34,12 @@ def at_work(choice: Choice, hub: Hub | None = None) -> Iterator[Task]:
         yield Task(workspace, choice.catalogue, convert_model, hub or Hub(), tell, meter)
 
 
-def fill(choice: Choice, folder: Path | None, jobs: int, update: frozenset[str], keep_downloads: bool) -> None:
+def fill(choice: Choice, folder: Path | None, jobs: int, update: frozenset[str], keep_downloads: bool, check: bool) -> None:
     """Fetch or import the choice, then make the prompt's embeddings and let the text encoders go unless they are to stay."""
     hub = Hub() if folder is not None else hub_of_environment()
     _check_folder(folder)
     with at_work(choice, hub) as task:
-        fetch(replace(task, jobs=jobs, folder=folder, update=update, keep_downloads=keep_downloads), choice.to_serve)
+        fetch(replace(task, jobs=jobs, folder=folder, update=update, keep_downloads=keep_downloads, check=check), choice.to_serve)
         _prompt(choice, task.workspace, task.tell)
 
 

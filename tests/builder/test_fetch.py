@@ -97,6 +97,21 @@ def test_another_time_stamp_is_healed_without_a_fetch(fetcher: Fetcher, hub: Hub
     assert records_of(fetcher.volume)["net"].files["model.safetensors"].mtime_ns == 1
 
 
+def test_content_that_rotted_is_found_when_it_is_read(fetcher: Fetcher, hub: Hub) -> None:
+    fetcher.fetch("net")
+    weights = fetcher.file("net", "model.safetensors")
+    stamp = weights.stat().st_mtime_ns
+    weights.write_bytes(BIG[::-1])
+    os.utime(weights, ns=(stamp, stamp))
+    fetcher.fetch("net")
+    assert fetcher.said[-1] == "net: complete"
+    fetcher.fetch("net", check=True)
+    assert weights.read_bytes() == BIG
+    assert hub.bytes_of("org/net/config.json") == len(SMALL)
+    fetcher.fetch("net", check=True)
+    assert fetcher.said[-1] == "net: complete, its content is as recorded"
+
+
 def test_a_cut_connection_is_resumed_where_it_ended(fetcher: Fetcher, hub: Hub) -> None:
     hub.faults["org/net/model.safetensors"] = [Fault(cut=1_000_000), Fault(cut=500_000)]
     fetcher.fetch("net")
