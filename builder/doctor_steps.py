@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.color import srgb_to_lab
 from pipeline.errors import Code, JobError
 from pipeline.job import REMOVE, Job
 from pipeline.palette import Palette
@@ -207,7 +208,7 @@ def inpaint(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> A
         raise ValueError("it changes pixels outside of the mask")
     if (clean[inner] == rgb[inner]).all():
         raise ValueError("it answers the picture as it was")
-    worst = max(_seam(clean, quads.filled(_moved(thing.quad, part), inner.shape) & inner, inner) for thing in sample.things)
+    worst = max(_seam(clean, place) for place in _places(inner))
     reasons = [f"a mended place differs from its surroundings by {worst:.0f} in CIELAB"] if worst > SEAM else []
     facts = {"Share of the picture": f"{100 * inner.mean():.2f} %", "Largest difference at a seam, CIELAB": f"{worst:.1f}"}
     rows, columns = _around(sample)
@@ -216,20 +217,28 @@ def inpaint(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> A
     return _judged("what was there is gone, and its surroundings go on", reasons, facts, pictures, {"fill": seconds})
 
 
-def _moved(quad: NDArray[np.float32], part: tuple[slice, slice]) -> NDArray[np.float32]:
-    return quad - np.array([part[1].start, part[0].start], np.float32)
+def _places(hole: Mask) -> list[Mask]:
+    count, number = cv2.connectedComponents(hole.astype(np.uint8))
+    return [np.asarray(number == one) for one in range(1, count)]
 
 
-def _seam(clean: Rgb, place: Mask, hole: Mask) -> float:
-    """How far the mean colours on both sides of a place's border are apart, CIELAB."""
-    element = np.ones((7, 7), np.uint8)
-    body = place.astype(np.uint8)
-    within = place & ~np.asarray(cv2.erode(body, element), bool)
-    near = np.asarray(cv2.dilate(body, np.ones((25, 25), np.uint8)), bool) & ~np.asarray(cv2.dilate(hole.astype(np.uint8), element), bool)
-    if not within.any() or not near.any():
-        return 0.0
-    lab = ciede2000.lab_of(np.stack([clean[within].mean(0), clean[near].mean(0)]).round().astype(np.uint8))
-    return float(np.linalg.norm(lab[0] - lab[1]))
+def _seam(clean: Rgb, hole: Mask) -> float:
+    """How far the colours on both sides of a mended place's border are apart, the mean along the border, CIELAB.
+
+    Each side's colour is the mean of its own pixels within a small window, so that what changes along the border does not count.
+    """
+    rim, window = np.ones((5, 5), np.uint8), (2 * (len(clean) // 200) + 5,) * 2
+    inner = hole & ~np.asarray(cv2.erode(hole.astype(np.uint8), rim), bool)
+    outer = np.asarray(cv2.dilate(hole.astype(np.uint8), rim), bool) & ~hole
+    lab = srgb_to_lab(clean).astype(np.float32)
+
+    def local(side: Mask) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        weight = cv2.blur(side.astype(np.float32), window)
+        return cv2.blur(lab * side[..., None], window) / np.maximum(weight, 1e-6)[..., None], weight
+
+    (within, here), (beyond, there) = local(inner), local(outer)
+    border = inner & (here > 0.02) & (there > 0.02)
+    return float(np.linalg.norm(within - beyond, axis=2)[border].mean()) if border.any() else 0.0
 
 
 def matte(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
@@ -298,6 +307,7 @@ def _with_draft(answer: Answer, steps: Steps, settings: Settings, source: Rgb, b
     network = steps.redraw
     assert network is not None
     draft = replace(_brief(steps, settings, "draft")[0], depth=brief.depth, edges=brief.edges)
+    network(source, draft, lambda _: None)  # fuses the LoRA, which a worker does once
     (rgb, _), seconds = clock(partial(network, source, draft, lambda _: None))
     picture = Picture(f"Preset draft: {draft.steps} steps, few-step LoRA", rgb[small.part])
     return replace(answer, pictures=(*answer.pictures, picture), seconds={**answer.seconds, "draft": seconds})

@@ -1,9 +1,11 @@
 """The doctor on tiny networks: what works is said to work, what is broken is named, and neither hides the other."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import yaml
@@ -12,8 +14,13 @@ from safetensors.torch import load_file, save_file
 from builder import doctor as module
 from builder.doctor import doctor
 from builder.doctor_page import Check, ModelRow, Report, page
-from builder.doctor_steps import Answer, Picture
+from builder.doctor_steps import EXAMINATIONS, Answer, Picture, Sample, _corners, make_sample
 from builder.errors import BuilderError
+from pipeline import engines, settings
+from pipeline.phase1_sanitize import quads
+from pipeline.square import resized
+from pipeline.steps import Steps
+from pipeline.values import Found, Matte
 from tests import tiny_volume as volumes
 from tests.builder.volumes import recorded
 
@@ -135,8 +142,8 @@ def test_a_broken_model_fails_its_step_alone(volume: Path, tmp_path: Path) -> No
     path = copy / "models" / "birefnet" / "model.safetensors"
     volumes.replace(path, path.read_bytes()[:-9])
     (copy / "models" / "realesrgan-anime" / "RealESRGAN_x4plus_anime_6B.safetensors").unlink()
-    settings = config(tmp_path, steps=only("matte", "mask", "upscale"))
-    assert doctor(copy, tmp_path / "page.html", lambda _: None, settings, insist=True, size=SIZE) is False
+    file = config(tmp_path, steps=only("matte", "mask", "upscale"))
+    assert doctor(copy, tmp_path / "page.html", lambda _: None, file, insist=True, size=SIZE) is False
     sections = Sections((tmp_path / "page.html").read_text("utf-8"))
     assert sections.words["matte"][1] == "Failed"
     assert "2242201 bytes instead of" in " ".join(sections.words["matte"])
@@ -153,8 +160,8 @@ def test_what_a_step_raises_is_told_with_its_traceback(volume: Path, tmp_path: P
         raise ZeroDivisionError("one <b> by nought")
 
     monkeypatch.setattr(module, "EXAMINATIONS", (("Masks", "mask", broken), ("Matte", "matte", broken)))
-    settings = config(tmp_path, steps=only("mask"))
-    doctor(volume, tmp_path / "page.html", lambda _: None, settings, size=SIZE)
+    file = config(tmp_path, steps=only("mask"))
+    doctor(volume, tmp_path / "page.html", lambda _: None, file, size=SIZE)
     text = (tmp_path / "page.html").read_text("utf-8")
     assert "ZeroDivisionError: one &lt;b&gt; by nought." in text
     assert "Traceback" in text
@@ -195,3 +202,104 @@ def test_nothing_to_examine(tmp_path: Path) -> None:
     wrong.write_text("phase9: 1")
     with pytest.raises(BuilderError, match="phase9"):
         doctor(tmp_path, tmp_path / "page.html", print, wrong)
+
+
+# --- what the verdicts are worth: an engine that answers the truth, and the same with one lie ---
+
+
+def truthful(sample: Sample) -> Steps:
+    """Steps that know the sample."""
+
+    def matte_of(rgb, frame, box):
+        side = len(rgb)
+        return Matte(resized(sample.inside.astype(np.uint8) * 255, side), 0.99)
+
+    def mask(rgb, found):
+        return [quads.filled(quads.padded(one.quad, -0.1, -0.1), rgb.shape[:2]) for one in found]
+
+    def depth(rgb):
+        rows = np.linspace(0, 255, len(rgb)).astype(np.uint8)
+        return np.repeat(rows[:, None], len(rgb), 1)
+
+    box = Found("car", 0.9, _corners(sample.vehicle))
+    return replace(
+        engines.classical(lambda rgb, box, labels: list(sample.things)),
+        locate=lambda rgb, content: [box],
+        mask=mask,
+        inpaint=lambda rgb, hole: cv2.inpaint(rgb, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA),
+        matte=matte_of,
+        depth=depth,
+        draw=None,
+        redraw=lambda rgb, brief, tell: (rgb, ("STYLE_MISSING: No style.",)),
+    )
+
+
+@pytest.fixture(scope="module")
+def sample() -> Sample:
+    return make_sample((1200, 800), settings.load())
+
+
+def examined(name: str, steps: Steps, sample: Sample) -> Answer:
+    def clock(call):
+        return call(), 0.1
+
+    return {each: examine for each, _, examine in EXAMINATIONS}[name](steps, sample, settings.load(), clock)
+
+
+@pytest.mark.parametrize("name", [name for name, _, _ in EXAMINATIONS])
+def test_the_truth_is_ok(sample: Sample, name: str) -> None:
+    answer = examined(name, truthful(sample), sample)
+    assert answer.verdict == "ok", answer.sentence
+    assert answer.pictures
+
+
+def shifted(steps: Steps) -> Steps:
+    return replace(steps, matte=lambda rgb, frame, box: Matte(np.roll(steps.matte(rgb, frame, box).alpha, len(rgb) // 8, 1), 0.9))
+
+
+LIES = {
+    "no vehicle": ("Find", lambda s: replace(s, locate=lambda *_: []), "No vehicle was found"),
+    "another vehicle": (
+        "Find",
+        lambda s: replace(s, locate=lambda *_: [Found("car", 1.0, _corners((0, 0, 99, 99)))]),
+        "covers the true one",
+    ),
+    "no plate": ("Find", lambda s: replace(s, find=lambda *_: []), "plate was not found"),
+    "whole picture": ("Masks", lambda s: replace(s, mask=lambda rgb, f: [np.ones(rgb.shape[:2], bool)] * len(f)), "runs out of its box"),
+    "grey": ("Inpaint", lambda s: replace(s, inpaint=lambda rgb, m: np.where(m[..., None], np.uint8(90), rgb)), "differs from its"),
+    "outline": ("Matte", shifted, "covers the true outline"),
+    "upside down": ("Depth", lambda s: replace(s, depth=lambda rgb: s.depth(rgb)[::-1]), "not much nearer"),
+    "elsewhere": ("Draw", shifted, "covers the photographed one"),
+    "one colour": (
+        "Upscale",
+        lambda s: replace(s, upscale=lambda rgb, k, *_: np.zeros((len(rgb) * 4, rgb.shape[1] * 4), np.uint8)),
+        "kept their",
+    ),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lie_is_suspicious(sample: Sample, lie: str) -> None:
+    name, how, said = LIES[lie]
+    answer = examined(name, how(truthful(sample)), sample)
+    assert (answer.verdict, said in answer.sentence) == ("suspicious", True), answer.sentence
+
+
+FAULTS = {
+    "not a number": ("Find", lambda s: replace(s, locate=lambda *_: [Found("car", 1.0, np.full((4, 2), np.nan, np.float32))])),
+    "empty mask": ("Masks", lambda s: replace(s, mask=lambda rgb, f: [np.zeros(rgb.shape[:2], bool)] * len(f))),
+    "too few masks": ("Masks", lambda s: replace(s, mask=lambda rgb, f: [])),
+    "nothing mended": ("Inpaint", lambda s: replace(s, inpaint=lambda rgb, m: rgb)),
+    "all painted": ("Inpaint", lambda s: replace(s, inpaint=lambda rgb, m: 255 - rgb)),
+    "flat depth": ("Depth", lambda s: replace(s, depth=lambda rgb: np.zeros(rgb.shape[:2], np.uint8))),
+    "blank drawing": ("Draw", lambda s: replace(s, redraw=lambda rgb, *_: (np.full_like(rgb, 9), ()))),
+    "wrong size": ("Upscale", lambda s: replace(s, upscale=lambda rgb, *_: rgb[..., 0])),
+    "no detector": ("Find", lambda s: replace(s, locate=None)),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_answer_that_is_none_fails(sample: Sample, fault: str) -> None:
+    name, how = FAULTS[fault]
+    with pytest.raises((ValueError, RuntimeError)):
+        examined(name, how(truthful(sample)), sample)
