@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-os.environ.pop("HF_HUB_OFFLINE", None)
+os.environ.pop("HF_HUB_OFFLINE", None)  # the hub is on loopback
+os.environ.pop("TRANSFORMERS_OFFLINE", None)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import yaml
@@ -76,13 +77,12 @@ def at_hub(model: Model, path: str) -> str:
     return path if model.source.url else f"{model.source.repository}/{path}"
 
 
-def whole(volume: Path, catalogue: dict[str, Model]) -> set[str]:
+def whole(volume: Path, models: list[Model]) -> set[str]:
     """The source files that are here as a whole, or in a model that is made of them, and so need not come again."""
     workspace, records, found = Workspace(volume), read_lock(volume), set()
-    for name in NAMES:
-        model = catalogue[name]
-        made = name in records or workspace.staged_record(name).exists()
-        found |= {at_hub(model, path) for path in paths_of(model) if made or (workspace.downloads(name) / path).exists()}
+    for model in models:
+        made = model.name in records or workspace.staged_record(model.name).exists()
+        found |= {at_hub(model, path) for path in paths_of(model) if made or (workspace.downloads(model.name) / path).exists()}
     return found
 
 
@@ -104,17 +104,22 @@ class Bench:
     """The hub, what an undisturbed run makes of it, and a volume with its downloads kept."""
 
     hub: Hub
-    catalogue: dict[str, Model]
+    models: list[Model]
     own: str
     reference: dict[str, dict[str, str]]
     filled: Path
     seconds: dict[str, float]
 
+    @property
+    def names(self) -> list[str]:
+        """Of the networks."""
+        return [model.name for model in self.models]
 
-def prepare(folder: Path, hub: Hub) -> Bench:
+
+def prepare(folder: Path, hub: Hub, names: list[str]) -> Bench:
     """Publish the tiny networks, and let one run go undisturbed."""
     served = folder / "tiny"
-    for name in NAMES:
+    for name in names:
         tiny_volume.build_model(served, name)
     hub.rate = RATE
     own = yaml.safe_dump({"realesrgan-anime": {"source": {"url": f"{hub.endpoint}/files/RealESRGAN_x4plus_anime_6B.pth"}}})
@@ -123,7 +128,7 @@ def prepare(folder: Path, hub: Hub) -> Bench:
     (filled / "catalogue.yaml").write_text(own)
     catalogue = dict(catalogue_of(filled))
     repositories: dict[str, dict[str, bytes]] = {}
-    for name in NAMES:
+    for name in names:
         model, home = catalogue[name], folder / "published" / name
         published(served, PUBLISHED[name], home)
         files = {path: (home / path).read_bytes() for path in paths_of(model)}
@@ -133,19 +138,20 @@ def prepare(folder: Path, hub: Hub) -> Bench:
             repositories.setdefault(str(model.source.repository), {}).update(files)
     for repository, files in repositories.items():
         hub.commit(repository, files)
-    options = ["--volume", str(filled), "--only", ",".join(NAMES)]
+    options = ["--volume", str(filled), "--only", ",".join(names)]
     run(["fetch", *options, "--keep-downloads"], hub)  # the first one imports
     shutil.rmtree(filled / "models")
     shutil.rmtree(filled / ".builder")
     (filled / "models.lock.json").unlink()
     seconds = {"fetch": run(["fetch", *options, "--keep-downloads"], hub), "convert": run(["convert", *options], hub)}
-    return Bench(hub, catalogue, own, {name: contents(filled, name) for name in NAMES}, filled, seconds)
+    models = [catalogue[name] for name in names]
+    return Bench(hub, models, own, {name: contents(filled, name) for name in names}, filled, seconds)
 
 
 def check(bench: Bench, volume: Path, tally: Tally) -> None:
     """What `verify` accepts must be what an undisturbed run makes."""
-    doubted = {finding.model for finding in verify(volume, NAMES, True, lambda *_: None)}
-    for name in NAMES:
+    doubted = {finding.model for finding in verify(volume, bench.names, True, lambda *_: None)}
+    for name in bench.names:
         if name in doubted:
             tally.refused += 1
         elif contents(volume, name) == bench.reference[name]:
@@ -162,7 +168,7 @@ def trial(bench: Bench, volume: Path, command: str, kills: int, dice: random.Ran
     else:
         volume.mkdir()
         (volume / "catalogue.yaml").write_text(bench.own)
-    arguments = [command, "--volume", str(volume), "--only", ",".join(NAMES)]
+    arguments = [command, "--volume", str(volume), "--only", ",".join(bench.names)]
     bench.hub.sent.clear()
     held: dict[str, int] = {}
     for _ in range(kills):
@@ -175,15 +181,15 @@ def trial(bench: Bench, volume: Path, command: str, kills: int, dice: random.Ran
         time.sleep(0.1)  # the hub's threads notice
         check(bench, volume, tally)
         if command == "fetch":
-            held |= {file: bench.hub.bytes_of(file) for file in whole(volume, bench.catalogue) - held.keys()}
+            held |= {file: bench.hub.bytes_of(file) for file in whole(volume, bench.models) - held.keys()}
     run(arguments, bench.hub)
     check_end(bench, volume, held, tally)
 
 
 def check_end(bench: Bench, volume: Path, held: dict[str, int], tally: Tally) -> None:
     """Everything is there and right, and nothing came again that was here."""
-    tally.faults += [f"after the last run: {finding}" for finding in verify(volume, NAMES, True, lambda *_: None)]
-    tally.faults += [f"{name} differs from an undisturbed run" for name in NAMES if contents(volume, name) != bench.reference[name]]
+    tally.faults += [f"after the last run: {finding}" for finding in verify(volume, bench.names, True, lambda *_: None)]
+    tally.faults += [f"{name} differs from an undisturbed run" for name in bench.names if contents(volume, name) != bench.reference[name]]
     for file, count in held.items():
         if bench.hub.bytes_of(file) != count:
             tally.faults.append(f"{file} was here, and {bench.hub.bytes_of(file) - count} bytes of it came again")
@@ -197,13 +203,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default=",".join(NAMES), help="networks, separated by commas; LaMa is large in every test")
     given = parser.parse_args()
     multiprocessing.get_context("forkserver").set_forkserver_preload(
         ["builder.__main__", "builder.convert", "builder.verify", "huggingface_hub.hf_api"]
     )
     dice, tally = random.Random(given.seed), Tally()
     with tempfile.TemporaryDirectory() as folder, serving(Hub()) as hub:
-        bench = prepare(Path(folder), hub)
+        bench = prepare(Path(folder), hub, given.only.split(","))
         size = sum(len(data) for commits in hub.repositories.values() for files in commits.values() for data in files.values())
         size += sum(len(data) for data in hub.files.values())
         print(

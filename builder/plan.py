@@ -60,9 +60,14 @@ def make_plan(choice: Choice) -> list[Row]:
         elif name not in choice.to_serve:
             rows.append(Row(name, state, lacking, 0, False, "not needed: the prompt's embeddings are there"))
         else:
-            note = "for the prompt's embeddings; removed when they are made" if name == TEXT and not keep_text else ""
-            rows.append(Row(name, state, lacking, *_bytes_to_fetch(workspace, model, record), note))
+            rows.append(Row(name, state, lacking, *_bytes_to_fetch(workspace, model, record), _note(name, state, keep_text)))
     return rows
+
+
+def _note(name: str, state: State, keep_text: bool) -> str:
+    if name == TEXT and not keep_text:
+        return "for the prompt's embeddings; removed when they are made"
+    return "fetched only where its content, too, turns out to have changed" if state == "changed" else ""
 
 
 def _bytes_to_fetch(workspace: Workspace, model: Model, record: ModelRecord | None) -> tuple[int | None, bool]:

@@ -52,7 +52,9 @@ def _answered(repository: str, patience: Patience, ask: Callable[[], _Answer]) -
         try:
             return ask()
         except errors.OfflineModeIsEnabled:
-            raise BuilderError("HF_HUB_OFFLINE is set, so nothing can be fetched from the hub; unset it, or import with --from.") from None
+            raise BuilderError(
+                "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so the hub is not asked; unset it, or import with --from."
+            ) from None
         except errors.GatedRepoError:
             raise BuilderError(_gated(repository)) from None
         except errors.RepositoryNotFoundError:

@@ -45,7 +45,7 @@ def plan_as_table(console: Console, volume: Path, rows: Sequence[Row], mbps: flo
     table = Table("model", "state", "to fetch", "what", title=f"{volume}", title_justify="left", box=None, pad_edge=False)
     for row in rows:
         count = "" if row.to_fetch == 0 else ("about " if row.estimated and row.to_fetch else "") + size(row.to_fetch)
-        table.add_row(row.name, f"[{_STYLES[row.state]}]{row.state}[/]", count, row.note or _lacking(row))
+        table.add_row(row.name, f"[{_STYLES[row.state]}]{row.state}[/]", count, "; ".join(filter(None, (_lacking(row), row.note))))
     console.print(table)
     data = plan_as_data(volume, rows, mbps)
     if data["complete"]:

@@ -95,6 +95,8 @@ def only_builder(volume: Path) -> Iterator[Workspace]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise BuilderError(f"Another builder is at work on this volume: {_holder(file)}. Wait for it or stop it.") from None
+        except OSError as error:
+            raise BuilderError(f"The volume's file system knows no locks ({error.strerror}); fill a local folder and mirror it.") from None
         _sign(file)
         yield workspace
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from builder import fetch as fetching
 from builder.fetch import Task
+from builder.place import recover
 from builder.sources import Hub, path_at_source
 from builder.transfer import Patience
 from builder.workspace import only_builder
@@ -70,13 +71,9 @@ class Fetcher:
         """`builder fetch`, quick to lose patience."""
         patience = Patience(attempts=4, pause=0.01, longest=0.05, read=0.5)
         with only_builder(self.volume) as workspace:
-            from builder.place import recover
-
             recover(workspace, self.said.append)
-            task = Task(
-                workspace, self.catalogue, copying, Hub(self.hub.endpoint, token), self.said.append, lambda *_: None, patience=patience
-            )
-            fetching.fetch(replace(task, **changes), names or tuple(self.catalogue))
+            task = Task(workspace, self.catalogue, copying, Hub(self.hub.endpoint, token), self.said.append, lambda *_: None)
+            fetching.fetch(replace(task, **{"patience": patience, **changes}), names or tuple(self.catalogue))
 
     def file(self, name: str, file: str) -> Path:
         """A served file."""

@@ -12,6 +12,7 @@ import pytest
 from builder import transfer
 from builder.errors import BuilderError, VolumeFull
 from builder.place import records_of
+from builder.transfer import Patience
 from builder.workspace import only_builder
 from model_cache.catalogue import Model
 from tests.builder.hub_server import Fault, Hub, serving
@@ -134,6 +135,16 @@ def test_a_cut_connection_is_resumed_where_it_ended(fetcher: Fetcher, hub: Hub) 
 )
 def test_what_passes_is_survived(fetcher: Fetcher, hub: Hub, faults: list[Fault]) -> None:
     hub.faults["org/net/model.safetensors"] = list(faults)
+    fetcher.fetch("net")
+    assert fetcher.file("net", "model.safetensors").read_bytes() == BIG
+
+
+def test_a_trickle_is_given_up(fetcher: Fetcher, hub: Hub) -> None:
+    hub.rate = 50_000
+    impatient = Patience(attempts=2, pause=0.01, window=0.1, slowest=1e6)
+    with pytest.raises(BuilderError, match=r"Given up after 2 attempts: net/model\.safetensors came at \d+ bytes a second"):
+        fetcher.fetch("net", patience=impatient)
+    hub.rate = 0
     fetcher.fetch("net")
     assert fetcher.file("net", "model.safetensors").read_bytes() == BIG
 
