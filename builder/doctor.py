@@ -5,26 +5,23 @@ fails its own step and no other. At the end the whole engine does a whole job.
 """
 
 import gc
-import platform
-import resource
-import shutil
-import subprocess
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from builder import doctor_machine as machine
 from builder.choose import catalogue_of
 from builder.doctor_page import Check, ModelRow, Report, page
-from builder.doctor_steps import EXAMINATIONS, UNREPEATED, Answer, Clock, Picture, Sample, make_sample
+from builder.doctor_sample import Answer, Clock, Picture, Sample, make_sample
+from builder.doctor_steps import EXAMINATIONS, UNREPEATED
 from builder.errors import BuilderError, writing
 from builder.tell import Tell, duration
 from builder.verify import verify
@@ -37,7 +34,7 @@ from pipeline import engines, neural
 from pipeline import settings as configuration
 from pipeline.errors import JobError
 from pipeline.job import Job
-from pipeline.phase2_illustrate.diffusion_nets import compiled_code, save_compiled
+from pipeline.phase2_illustrate.diffusion_nets import save_compiled
 from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
 from pipeline.progress import Progress
 from pipeline.run import Finished, run
@@ -49,7 +46,6 @@ from pipeline.values import Photo
 SIZE = (1600, 1066)
 #: Where nobody insists, a drawing on the processor is not begun: it takes hours.
 NO_CARD = "There is no CUDA card; on the processor the drawing takes hours, and a worker would refuse it."
-_PACKAGES = ("torch", "diffusers", "transformers", "spandrel", "peft", "safetensors", "numpy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +72,13 @@ def doctor(
 ) -> bool:
     """Examine the volume on this machine, write the page `out` (HTML) and return whether everything is ok.
 
-    `config`: the deployment's settings file; `compile_now`: on a card, also fill VOLUME/compiled; `insist`: draw without a card too;
+    `config`: the deployment's settings file, PIPELINE_CONFIG's by default; `compile_now`: on a card, also fill VOLUME/compiled; `insist`: draw without a card too;
     `size` of the sample. Raises `BuilderError` where nothing can be examined at all, or the page not be written.
     """
     began = time.perf_counter()
     ward = _admit(volume, config, insist, size, tell)
     wanted = engines.neural_steps(ward.environment, ward.settings.steps)
-    tell(f"doctor: on {_card(ward.device)}")
+    tell(f"doctor: on {machine.card(ward.device)}")
     models = [_model(ward, name) for name in neural.models_of(wanted, ward.settings)]
     checks = [_volume(ward)]
     if compile_now and "draw" in wanted:
@@ -90,7 +86,7 @@ def doctor(
     for step in dict.fromkeys(step for _, step, _ in EXAMINATIONS):
         checks += _examined(ward, step, step in wanted)
     checks.append(_whole_job(ward))
-    report = Report(_card(ward.device), _facts(ward, time.perf_counter() - began), models, checks)
+    report = Report(machine.card(ward.device), machine.facts(ward.volume, ward.device, time.perf_counter() - began), models, checks)
     with writing(str(out)):
         write_whole(out, page(report))
     tell(report.sentence)
@@ -100,8 +96,9 @@ def doctor(
 
 def _admit(volume: Path, config: Path | None, insist: bool, size: tuple[int, int], tell: Tell) -> _Ward:
     try:
-        settings = configuration.load(config)
-        environment = configuration.environment({"ENGINE": "neural", "MODEL_VOLUME_PATH": str(volume)})
+        own = configuration.environment()
+        settings = configuration.load(config or own.pipeline_config)
+        environment = own.model_copy(update={"engine": "neural", "model_volume_path": volume})
     except SettingsError as error:
         raise BuilderError(str(error)) from error
     if not volume.is_dir():
@@ -337,50 +334,3 @@ def _two_steps(ward: _Ward, small: Sample) -> Brief:
         few_step=False,
         strength=phase2.sdxl.strength,
     )
-
-
-def _card(device: torch.device) -> str:
-    if device.type != "cuda":
-        return "the processor (no CUDA card)"
-    return str(torch.cuda.get_device_name(device))
-
-
-def _facts(ward: _Ward, seconds: float) -> dict[str, str]:
-    facts = {"Examined in": duration(seconds), "Python": platform.python_version()}
-    if ward.device.type == "cuda":
-        card = torch.cuda.get_device_properties(ward.device)
-        facts["Card"] = f"{card.name}, {card.total_memory / 1e9:.1f} GB, compute capability {card.major}.{card.minor}"
-        facts["Driver"], facts["CUDA of torch"] = _driver(), str(torch.version.cuda)
-    else:
-        facts["Card"] = "none"
-    facts["Processor"] = f"{torch.get_num_threads()} threads"
-    facts["Peak memory of this process"] = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB"
-    facts |= _installed(ward)
-    for name in _PACKAGES:
-        try:
-            facts[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return facts
-
-
-def _installed(ward: _Ward) -> dict[str, str]:
-    """What a volume may hold beside its networks."""
-    root = ward.volume.path
-    styles = [path.stem for path in sorted((root / "styles").glob("[!.]*.safetensors"))]
-    code = compiled_code(root / "compiled", ward.device).is_file()
-    return {
-        "Styles": ", ".join(styles) or "none",
-        "Few-step LoRA": "none" if neural.fast_lora(ward.volume) is None else "installed",
-        "Embeddings of the prompt": "none: the text encoders serve" if ward.volume.prompts() is None else "stored",
-        "Compiled code for this card and torch": "there" if code else "none: the drawing runs as it is",
-    }
-
-
-def _driver() -> str:
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return "not told (there is no nvidia-smi)"
-    asked = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-    answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=False)
-    return answer.stdout.strip().splitlines()[0] if answer.stdout.strip() else "not told"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from builder.doctor_steps import Answer, Picture, Verdict
+from builder.doctor_sample import Answer, Picture, Verdict
 from builder.tell import duration, size
 
 #: Longest side of a picture on the page, pixels.

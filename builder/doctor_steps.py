@@ -1,18 +1,19 @@
-"""What the doctor looks at: the project's own sample picture, of which everything is known, and the answers of each step held to it.
+"""Each step's answer on the sample picture, held to what is known of it.
 
 Each step is given the truth of the step before it, so that one that fails leaves the others with something to work on. An examination
 returns an `Answer`; whatever it raises is a failure, and told as one.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from builder.doctor_sample import Answer, Clock, Picture, Sample, corners
 from pipeline.color import srgb_to_lab
 from pipeline.errors import Code, JobError
 from pipeline.job import REMOVE, Job
@@ -25,17 +26,10 @@ from pipeline.phase2_illustrate.edges import control_edges
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.white import on_white
 from pipeline.phase3_enforce import ciede2000
-from pipeline.photo import letterbox, letterbox_gray
 from pipeline.run import illustrate_settings
-from pipeline.sample import Scene, scene
 from pipeline.settings import Settings
-from pipeline.square import resized
 from pipeline.steps import Brief, Steps
-from pipeline.values import Box, Found, Frame, Mask, Rgb
-
-Verdict: TypeAlias = Literal["ok", "suspicious", "failed", "skipped"]
-#: Runs a call and returns its answer and its seconds on the device.
-Clock: TypeAlias = Callable[[Callable[[], Any]], tuple[Any, float]]
+from pipeline.values import Found, Mask, Rgb
 
 #: The strengths at which the drawing is shown.
 STRENGTHS = (0.8, 0.9, 1.0)
@@ -49,64 +43,6 @@ SEAM = 20.0
 UNREPEATED = "the same input gave another answer the second time"
 _READABLE = 12
 _ORANGE, _GREEN, _WHITE = (255, 77, 18), (46, 160, 67), (255, 255, 255)
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """(H, W), (H, W, 3) uint8, or an SVG file's bytes."""
-
-    caption: str
-    pixels: NDArray[np.uint8] | bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an examination found: a verdict with one sentence, figures by name, pictures; `seconds` by what was timed."""
-
-    verdict: Verdict
-    sentence: str
-    facts: dict[str, str] = field(default_factory=dict)
-    pictures: tuple[Picture, ...] = ()
-    seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The picture in its square of `side`: `rgb` (S, S, 3), `inside` (S, S) the vehicle; boxes in the square's pixels."""
-
-    rgb: Rgb
-    frame: Frame
-    inside: Mask
-    vehicle: Box
-    things: tuple[Found, ...]
-    scene: Scene
-
-    @property
-    def part(self) -> tuple[slice, slice]:
-        """The photo's rows and columns of the square."""
-        return quads.photo_part(self.frame, self.rgb.shape[0])
-
-    def at(self, side: int) -> "Sample":
-        """The same in a square of another side; the boxes stay behind."""
-        inside = resized(self.inside.astype(np.uint8) * 255, side) > 127
-        return replace(self, rgb=resized(self.rgb, side), frame=self.frame.at(side), inside=inside, things=())
-
-
-def make_sample(size: tuple[int, int], settings: Settings) -> Sample:
-    """The picture of seed 42, `size` wide and high, as the pipeline takes it in."""
-    it = scene(42, *size)
-    side = min(max(*size, 1024), settings.phase1.side)
-    frame = Frame.fit(*size, side)
-    inside = letterbox_gray(it.mask.astype(np.uint8) * 255, frame, side) > 127
-    boxes = [("license plate", box, "") for box in it.plates]
-    boxes += [("text", text.box, text.text) for text in it.texts if text.on != "plate"]
-    things = tuple(Found(label, 1.0, _corners(frame.to_square(box)), text) for label, box, text in boxes)
-    return Sample(letterbox(it.rgb, frame, side), frame, inside, frame.to_square(it.vehicle_box), things, it)
-
-
-def _corners(box: Box) -> NDArray[np.float32]:
-    x0, y0, x1, y1 = box
-    return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32)
 
 
 def _boxed(rgb: Rgb, found: Sequence[Found], color: tuple[int, int, int], named: bool = True) -> Rgb:
@@ -143,8 +79,8 @@ def find(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
     labels, _ = split(REMOVE, frozenset("*"))
     found, second = clock(lambda: steps.find(sample.rgb, sample.vehicle, labels))
     found = [one for one in found if one.score >= settings.phase1.score_threshold]
-    corners = [one.quad for one in (*vehicles, *found)]
-    if corners and not np.isfinite(np.stack(corners)).all():
+    quadrilaterals = [one.quad for one in (*vehicles, *found)]
+    if quadrilaterals and not np.isfinite(np.stack(quadrilaterals)).all():
         raise ValueError("it answers boxes that are no numbers")
     chosen = vehicle.choose(vehicles, sample.frame.content, None)
     agreement = 0.0 if chosen is None else vehicle.iou(chosen.box, sample.vehicle)
@@ -163,7 +99,7 @@ def find(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
         "Plate, best IoU": f"{max(plates, default=0.0):.3f}",
     }
     shown = _boxed(_boxed(sample.rgb, [] if chosen is None else [chosen], _GREEN), found, _ORANGE)[sample.part]
-    truth = _boxed(sample.rgb, [Found("vehicle", 1.0, _corners(sample.vehicle)), *sample.things], _GREEN, named=False)[sample.part]
+    truth = _boxed(sample.rgb, [Found("vehicle", 1.0, corners(sample.vehicle)), *sample.things], _GREEN, named=False)[sample.part]
     pictures = (Picture("What is there", truth), Picture(f"Found, from a score of {settings.phase1.score_threshold:g}", shown))
     return _judged("the vehicle and its plate were found", reasons, facts, pictures, {"vehicle": first, "things": second})
 
@@ -232,7 +168,7 @@ def _seam(clean: Rgb, hole: Mask) -> float:
     outer = np.asarray(cv2.dilate(hole.astype(np.uint8), rim), bool) & ~hole
     lab = srgb_to_lab(clean).astype(np.float32)
 
-    def local(side: Mask) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def local(side: Mask) -> tuple[NDArray[Any], NDArray[Any]]:
         weight = cv2.blur(side.astype(np.float32), window)
         return cv2.blur(lab * side[..., None], window) / np.maximum(weight, 1e-6)[..., None], weight
 

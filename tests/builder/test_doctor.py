@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from builder import doctor as module
 from builder.doctor import doctor
 from builder.doctor_page import Check, ModelRow, Report, page
-from builder.doctor_steps import EXAMINATIONS, Answer, Picture, Sample, _corners, make_sample
+from builder.doctor_sample import Answer, Picture, Sample, corners, make_sample
+from builder.doctor_steps import EXAMINATIONS
 from builder.errors import BuilderError
 from pipeline import engines, settings
 from pipeline.phase1_sanitize import quads
@@ -221,7 +222,7 @@ def truthful(sample: Sample) -> Steps:
         rows = np.linspace(0, 255, len(rgb)).astype(np.uint8)
         return np.repeat(rows[:, None], len(rgb), 1)
 
-    box = Found("car", 0.9, _corners(sample.vehicle))
+    box = Found("car", 0.9, corners(sample.vehicle))
     return replace(
         engines.classical(lambda rgb, box, labels: list(sample.things)),
         locate=lambda rgb, content: [box],
@@ -261,7 +262,7 @@ LIES = {
     "no vehicle": ("Find", lambda s: replace(s, locate=lambda *_: []), "No vehicle was found"),
     "another vehicle": (
         "Find",
-        lambda s: replace(s, locate=lambda *_: [Found("car", 1.0, _corners((0, 0, 99, 99)))]),
+        lambda s: replace(s, locate=lambda *_: [Found("car", 1.0, corners((0, 0, 99, 99)))]),
         "covers the true one",
     ),
     "no plate": ("Find", lambda s: replace(s, find=lambda *_: []), "plate was not found"),
