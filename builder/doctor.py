@@ -72,8 +72,8 @@ def doctor(
 ) -> bool:
     """Examine the volume on this machine, write the page `out` (HTML) and return whether everything is ok.
 
-    `config`: the deployment's settings file, PIPELINE_CONFIG's by default; `compile_now`: on a card, also fill VOLUME/compiled; `insist`: draw without a card too;
-    `size` of the sample. Raises `BuilderError` where nothing can be examined at all, or the page not be written.
+    `config`: the deployment's settings file, PIPELINE_CONFIG's by default; `compile_now`: on a card, also fill VOLUME/compiled;
+    `insist`: draw without a card too; `size` of the sample. Raises `BuilderError` where nothing can be examined at all, or the page not be written.
     """
     began = time.perf_counter()
     ward = _admit(volume, config, insist, size, tell)
