@@ -36,6 +36,7 @@ app = typer.Typer(
     """,
 )
 
+_INTERRUPTED = 130
 #: Where RunPod mounts a network volume for serverless workers, and the pods' default of this project.
 _MOUNTS = (Path("/runpod-volume"), Path("/models"))
 
@@ -285,13 +286,16 @@ def doctor(
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status. Errors are one sentence on standard error."""
     try:
-        return int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
+        status = int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
+        if status == _INTERRUPTED:  # typer catches the interrupt itself
+            raise KeyboardInterrupt
+        return status
     except BuilderError as error:
         sys.stderr.write(f"{error.sentence}\n")
         return 2 if isinstance(error, WrongOption) else 1
     except (typer.Abort, KeyboardInterrupt):
         sys.stderr.write("Stopped; what was fetched is kept, run the same command again to go on.\n")
-        return 130
+        return _INTERRUPTED
     except typer.Exit as error:
         return error.exit_code
     except Exception as fault:

@@ -12,7 +12,7 @@ import httpx
 
 from builder.errors import BuilderError, writing
 from builder.sources import Expected
-from builder.tell import Meter
+from builder.tell import Meter, Tell
 
 _CHUNK = 1 << 20
 #: A connection that brought this much was worth having: the count of failed attempts starts again.
@@ -23,7 +23,8 @@ _Answer = TypeVar("_Answer")
 @dataclass(frozen=True, slots=True)
 class Patience:
     """`attempts` in a row that bring nothing; seconds: of the first pause (doubled each time, at most `longest`), of one read, and of a
-    window in which at least `slowest` bytes a second must come. `stop`, once set, ends every wait and transfer."""
+    window in which at least `slowest` bytes a second must come. `stop`, once set, ends every wait and transfer; `tell` hears of
+    failures from the second in a row on."""
 
     attempts: int = 6
     pause: float = 1.0
@@ -32,6 +33,7 @@ class Patience:
     window: float = 60.0
     slowest: float = 1024.0
     stop: Event = field(default_factory=Event)
+    tell: Tell = field(default=lambda _: None)
 
 
 class Unanswered(Exception):  # noqa: N818 - says what is the case
@@ -72,8 +74,11 @@ def backed_off(attempt: Callable[[], _Answer], patience: Patience, gained: Calla
             before = gained()
             if failed >= patience.attempts:
                 raise BuilderError(f"Given up after {failed} attempts: {error}. Run the same command again, it goes on here.") from None
-            pause = min(patience.pause * 2 ** (failed - 1), patience.longest)
-            patience.stop.wait(pause if error.after is None else min(error.after, patience.longest))
+            pause = patience.pause * 2 ** (failed - 1) if error.after is None else error.after
+            pause = min(pause, patience.longest)
+            if failed > 1:
+                patience.tell(f"{error}; attempt {failed + 1} of {patience.attempts} in {pause:.0f} s")
+            patience.stop.wait(pause)
 
 
 def asked(what: str, status: int, after: str | None) -> None:

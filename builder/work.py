@@ -13,6 +13,7 @@ from builder.fetch import Task, fetch, make_again
 from builder.place import recover, take_away
 from builder.sources import Hub, hub_of_environment
 from builder.tell import Tell, voices
+from builder.transfer import Patience
 from builder.workspace import Workspace, only_builder
 from model_cache.catalogue import Model
 from model_cache.needed import TEXT
@@ -31,7 +32,7 @@ def at_work(choice: Choice, hub: Hub | None = None) -> Iterator[Task]:
     with only_builder(choice.volume) as workspace, voices(Console()) as (tell, meter):
         with writing("what the builder before left"):
             recover(workspace, tell)
-        yield Task(workspace, choice.catalogue, convert_model, hub or Hub(), tell, meter)
+        yield Task(workspace, choice.catalogue, convert_model, hub or Hub(), tell, meter, patience=Patience(tell=tell))
 
 
 def fill(choice: Choice, folder: Path | None, jobs: int, update: frozenset[str], keep_downloads: bool, check: bool) -> None:

@@ -155,3 +155,12 @@ def test_a_second_builder_is_refused(volume: Path, capsys: pytest.CaptureFixture
 def test_every_command_explains_itself(volume: Path, capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert main([command, "--help"]) == 0
     assert "--volume" in capsys.readouterr().out
+
+
+def test_an_interrupt_is_told(volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builder.work.fetch", interrupted)
+    assert main(["fetch", "--only", "birefnet"]) == 130
+    assert "run the same command again to go on" in capsys.readouterr().err
