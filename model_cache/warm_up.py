@@ -19,7 +19,7 @@ from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel
 from model_cache.headers import read_header
 from model_cache.manifest import ModelRecord, digest, read_lock, suspects
-from model_cache.reading import ReadAhead, Stopped
+from model_cache.reading import Read, ReadAhead, Stopped, pread
 from model_cache.volume import Volume
 
 if TYPE_CHECKING:
@@ -70,9 +70,13 @@ def _check_form(volume: Volume, name: str, file: str) -> None:
         raise BrokenModel(name, reason) from error
 
 
-def read_ahead(volume: Volume, names: Iterable[str]) -> ReadAhead:
-    """The reading of all files of the models, not yet started."""
-    return ReadAhead({name: [volume.file(name, file) for file in volume.catalogue[name].files] for name in names})
+def read_ahead(volume: Volume, names: Iterable[str], read: Read = pread, weights: bool = True) -> ReadAhead:
+    """The reading of all files of the models, not yet started; `weights` False: only of those that hold no tensors."""
+
+    def files(model: Model) -> list[str]:
+        return [file for file in model.files if weights or file not in model.weights]
+
+    return ReadAhead({name: [volume.file(name, file) for file in files(volume.catalogue[name])] for name in names}, read=read)
 
 
 class WarmUp:

@@ -4,6 +4,7 @@ import atexit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +165,16 @@ class Warming:
 def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> dict[str, Any]:
     """The fields of `Steps` that networks serve. The files are checked now, and being read when this returns (`Steps.warm_up`).
 
-    Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file whose size, header or form is wrong.
+    Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file whose size, header or form is wrong;
+    `SettingsError` for a loader that is not installed.
     """
     names = models_of(wanted, settings)
     with _told():
         changed = check(volume, names)
-    reading = read_ahead(volume, names).start()  # while torch is imported
+    streamed = settings.model_cache.loader == "streamer"
+    if streamed and find_spec("runai_model_streamer") is None:
+        raise SettingsError("Setting model_cache.loader: the streamer is not installed (pip install runai-model-streamer==0.17.0).")
+    reading = read_ahead(volume, names, weights=not streamed).start()  # while torch is imported
     try:
         return _warming(volume, wanted, settings, insist, reading, changed)
     except BaseException:
@@ -195,7 +200,8 @@ def _warming(
     torch.set_float32_matmul_precision("high")
     torch.backends.cuda.matmul.allow_fp16_accumulation = settings.phase2.sdxl.fp16_accumulation
     device = torch.device("cuda" if on_card else "cpu")
-    cache = open_cache(volume, device, uses_of(wanted, settings), settings.phase2.sdxl.num_inference_steps)
+    streamed = settings.model_cache.loader == "streamer"
+    cache = open_cache(volume, device, uses_of(wanted, settings), settings.phase2.sdxl.num_inference_steps, streamed)
     names = models_of(wanted, settings)
     with _told():
         served = _served(cache, volume, wanted, settings)

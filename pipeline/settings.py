@@ -158,10 +158,17 @@ class Phase4(_Section):
     stroke: StrokeDefaults
 
 
+class Models(_Section):
+    """How networks are read."""
+
+    loader: Literal["mmap", "streamer"]
+
+
 class Settings(_Section):
     """Everything in `defaults.yaml`, checked."""
 
     input: Input
+    model_cache: Models
     steps: StepChoices
     phase1: Phase1
     phase2: Phase2
