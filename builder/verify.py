@@ -1,14 +1,14 @@
 """Whether a volume is what its lock file says, and whether what it holds can be served. Changes nothing.
 
-Shallow: sizes and time stamps, and that nothing stands there that nobody recorded. Deep, in addition: the sha256 of every file, the
-headers of the weights, and each model read by the loader that serves it. The loader is the check of names, shapes and architecture: it
-refuses a missing tensor, another shape and a foreign configuration, under the names that the published files have, which a network built
-beside them for comparison would not know.
+Shallow: sizes and time stamps, and that nothing stands there that nobody recorded. Deep, in place of the time stamps: the sha256 of every
+file, the headers of the weights, and each model read by the loader that serves it. The loader is the check of names, shapes and
+architecture: it refuses a missing tensor, another shape and a foreign configuration, under the names that the published files have, which
+a network built beside them for comparison would not know.
 """
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ from model_cache.volume import Volume
 
 #: What stands in `Finding.model` for what belongs to no model.
 STYLES, PROMPTS = "styles", "prompts"
+#: What a shallow look says of a file of the right size: only its content can tell, which a deep look reads. Fetching records it anew.
+STAMP = "it has not the time stamp that was recorded, so its content may have changed"
 _CHUNK = 1 << 22
 
 
@@ -52,15 +54,17 @@ def verify(volume: Path, names: Sequence[str] | None, deep: bool, tell: Meter) -
     there = {path.name for path in (volume / "models").glob("*")}
     every = list(dict.fromkeys([*records, *sorted(there)])) if names is None else list(names)
     found: list[Finding] = []
+    whole = Volume(volume, catalogue)
     for name in every:
         if name not in catalogue:
             found.append(Finding(name, "", "the catalogue knows no such model; python -m builder prune removes it"))
             continue
-        wrong = list(_shallow(volume, catalogue[name], records.get(name)))
+        in_hub_cache = not whole.is_own(name) and not whole.missing([name])
+        wrong = [] if in_hub_cache else list(_shallow(volume, catalogue[name], records.get(name)))
         if deep:
-            contents = _contents(volume, name, records.get(name), {it.file for it in wrong}, tell)
+            contents = {} if in_hub_cache else _contents(volume, name, records.get(name), tell)
             wrong = [it for it in wrong if it.file not in contents] + [it for it in contents.values() if it is not None]
-            wrong += _served(volume, catalogue, name, not any(it.file in catalogue[name].files for it in wrong))
+            wrong += _served(whole, name, not any(it.file in catalogue[name].files for it in wrong))
         found += wrong
     if names is None:
         found += _styles(volume, deep) + _prompts(volume)
@@ -74,7 +78,7 @@ def _shallow(volume: Path, model: Model, record: ModelRecord | None) -> Iterator
         yield finding("", "the lock file does not know it" if there else "it is not on the volume")
         return
     for file, what in suspects(volume, model.name, record).items():
-        yield finding(file, what)
+        yield finding(file, STAMP if what.startswith("changed") else what)
     for file in model.files:
         if file not in record.files:
             yield finding(file, "the catalogue wants it, the lock file does not know it")
@@ -87,31 +91,26 @@ def _shallow(volume: Path, model: Model, record: ModelRecord | None) -> Iterator
             yield finding(file, "it belongs to nothing that is recorded")
 
 
-def _contents(volume: Path, name: str, record: ModelRecord | None, doubted: set[str], tell: Meter) -> dict[str, Finding | None]:
-    """What the hash says of each recorded file that has its recorded size; `doubted` are those with another time stamp, or worse."""
+def _contents(volume: Path, name: str, record: ModelRecord | None, tell: Meter) -> dict[str, Finding | None]:
+    """What the hash says of each recorded file that has its recorded size; a right content outweighs another time stamp."""
     answers: dict[str, Finding | None] = {}
     for file, known in (record.files if record else {}).items():
         path = volume / "models" / name / file
-        if not path.is_file() or path.stat().st_size != known.size:
-            continue
-        if _digest(path, partial(tell, f"{name}/{file}")) != known.sha256:
-            answers[file] = Finding(name, file, "its content is not what was recorded (sha256)")
-        elif file in doubted:
-            answers[file] = Finding(name, file, "its content is right, its time stamp is not, by which workers know it; fetch it again")
-        else:
-            answers[file] = None
+        if path.is_file() and path.stat().st_size == known.size:
+            right = _digest(path, partial(tell, f"{name}/{file}")) == known.sha256
+            answers[file] = None if right else Finding(name, file, "its content is not what was recorded (sha256)")
     return answers
 
 
-def _served(volume: Path, catalogue: Mapping[str, Model], name: str, right: bool) -> Iterator[Finding]:
+def _served(volume: Volume, name: str, right: bool) -> Iterator[Finding]:
     """What the headers say, and where nothing was wrong so far (`right`), the loader."""
-    model, home = catalogue[name], volume / "models" / name
+    model = volume.catalogue[name]
     for file in model.weights:
-        if (home / file).is_file():
-            for what in _header(home / file):
+        if volume.file(name, file).is_file():
+            for what in _header(volume.file(name, file)):
                 right = False
                 yield Finding(name, file, what)
-    if right and all((home / file).is_file() for file in model.files) and (what := _unserved(Volume(volume, catalogue), name)):
+    if right and not volume.missing([name]) and (what := _unserved(volume, name)):
         yield Finding(name, "", what)
 
 
