@@ -13,7 +13,7 @@ import httpx
 from builder import local
 from builder.errors import BuilderError, VolumeFull, writing
 from builder.place import discard_downloads, empty_stage, place, record_stage, records_of, save_records
-from builder.plan import bytes_there, parameters_bytes, state_of
+from builder.plan import bytes_there, parameters_bytes, served_as_published, state_of
 from builder.resolve import resolve
 from builder.sources import Hub, Pin, held_pin, is_commit, paths_of, pin_of_record, read_pin, source_of, write_pin
 from builder.tell import Meter, Tell, size
@@ -173,7 +173,9 @@ def _source_bytes(job: _Job) -> int:
 
 
 def _here(workspace: Workspace, job: _Job) -> int:
-    return sum(bytes_there(workspace.downloads(job.model.name) / path) for path in paths_of(job.model))
+    home = workspace.downloads(job.model.name)
+    links = {path: served_as_published(workspace, job.model, job.pin, path) for path in paths_of(job.model)}
+    return sum(it.stat().st_size if it else bytes_there(home / path) for path, it in links.items())
 
 
 def _work(task: Task, client: httpx.Client, pool: ThreadPoolExecutor, jobs: list[_Job], failures: dict[str, BuilderError]) -> None:
@@ -202,8 +204,8 @@ def _bring(task: Task, client: httpx.Client, job: _Job, path: str) -> SourceReco
     target, shown = task.workspace.downloads(name) / path, f"{name}/{path}"
     if task.patience.stop.is_set():
         raise Stopped
-    if not target.is_file():
-        _reuse(task.workspace, job, path, target)
+    if not target.is_file() and (served := served_as_published(task.workspace, job.model, job.pin, path)):
+        local.bring(served, target, shown)  # a link: it need not come again, if its hash is right
     if target.is_file():
         there = digest_of(target, expected)
         fault = there.fault(expected)
@@ -223,17 +225,6 @@ def _bring(task: Task, client: httpx.Client, job: _Job, path: str) -> SourceReco
     count = target.stat().st_size
     task.tell(f"{shown}: fetched, {size(count)}")
     return SourceRecord(size=count, sha256=sha256)
-
-
-def _reuse(workspace: Workspace, job: _Job, path: str, target: Path) -> None:
-    """Link a file that is served as it was published back into the downloads: it need not come twice. Its content is checked after."""
-    model, wanted = job.model, job.pin.files[path].sha256
-    record = records_of(workspace.volume).get(model.name)
-    for file, known in (record.files if record else {}).items():
-        served = workspace.model(model.name) / file
-        if known.sha256 == wanted and served.is_file() and served.stat().st_size == known.size:
-            local.bring(served, target, f"{model.name}/{path}")
-            return
 
 
 def _address(hub: Hub, job: _Job, path: str) -> tuple[str, dict[str, str]]:

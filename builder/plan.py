@@ -7,7 +7,7 @@ from typing import Literal
 
 from builder.choose import Choice
 from builder.place import records_of
-from builder.sources import held_pin, paths_of, source_of
+from builder.sources import Pin, held_pin, path_at_source, paths_of, source_of
 from builder.workspace import Workspace
 from model_cache.catalogue import Model
 from model_cache.manifest import ModelRecord, suspects
@@ -60,7 +60,7 @@ def make_plan(choice: Choice) -> list[Row]:
         elif name not in choice.to_serve:
             rows.append(Row(name, state, lacking, 0, False, "not needed: the prompt's embeddings are there"))
         else:
-            rows.append(Row(name, state, lacking, *_bytes_to_fetch(workspace, model, record), _note(name, state, keep_text)))
+            rows.append(Row(name, state, lacking, *_bytes_to_fetch(workspace, model, record, state), _note(name, state, keep_text)))
     return rows
 
 
@@ -70,16 +70,27 @@ def _note(name: str, state: State, keep_text: bool) -> str:
     return "fetched only where its content, too, turns out to have changed" if state == "changed" else ""
 
 
-def _bytes_to_fetch(workspace: Workspace, model: Model, record: ModelRecord | None) -> tuple[int | None, bool]:
+def _bytes_to_fetch(workspace: Workspace, model: Model, record: ModelRecord | None, state: State) -> tuple[int | None, bool]:
     """Bytes that a fetch would bring, and whether that is an estimate. Where files merely changed, it may turn out to need fewer."""
     pin, home = held_pin(workspace, model, record), workspace.downloads(model.name)
     here = {path: bytes_there(home / path) for path in paths_of(model)}
+    if state == "incomplete" and pin is not None and pin.covers(model):
+        here |= {path: pin.files[path].size or 0 for path in here if served_as_published(workspace, model, pin, path)}
     known = {path: pin.files[path].size for path in here if path in pin.files} if pin is not None else {}
     sizes = [count for count in known.values() if count is not None]
     if len(sizes) == len(here):
         return sum(max(0, (known[path] or 0) - count) for path, count in here.items()), False
     guess = parameters_bytes(model)
     return (None, True) if guess is None else (max(0, guess - sum(here.values())), True)
+
+
+def served_as_published(workspace: Workspace, model: Model, pin: Pin, path: str) -> Path | None:
+    """The served file that may be the source file `path`, by its size; only where a hash can decide whether it is."""
+    expected = pin.files[path]
+    if expected.sha256 is None and expected.blob is None:
+        return None
+    served = (workspace.model(model.name) / file for file in model.files if path_at_source(model, file) == path)
+    return next((it for it in served if it.is_file() and it.stat().st_size == expected.size), None)
 
 
 def bytes_there(target: Path) -> int:

@@ -69,6 +69,17 @@ def test_a_lost_model_comes_back_at_its_revision(fetcher: Fetcher, hub: Hub) -> 
     assert hub.bytes_of("org/net/config.json") == len(SMALL)
 
 
+def test_a_volume_filled_by_hand_is_recorded_without_a_transfer(fetcher: Fetcher, hub: Hub) -> None:
+    home = fetcher.file("net", "")
+    home.mkdir(parents=True)
+    (home / "model.safetensors").write_bytes(BIG)
+    (home / "config.json").write_bytes(SMALL[::-1])  # of the right size, and wrong
+    fetcher.fetch("net")
+    assert fetcher.file("net", "config.json").read_bytes() == SMALL
+    assert hub.bytes_of("org/net/model.safetensors") == 0
+    assert records_of(fetcher.volume)["net"].revision == hub.heads["org/net"]
+
+
 def test_update_takes_the_present_revision(fetcher: Fetcher, hub: Hub) -> None:
     fetcher.fetch("net")
     fetcher.fetch("net", update=frozenset({"net"}))
