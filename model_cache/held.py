@@ -13,6 +13,12 @@ from model_cache.loaders import modules
 #: The key of a model that is as its loader gave it.
 AS_LOADED: Hashable = ("as loaded",)
 
+#: A container's limit of memory and what of it is in use, by the second and the first version of control groups.
+_LIMITS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
+
 
 def _tensors(networks: Iterable[nn.Module]) -> Iterator[Tensor]:
     """Parameters and buffers, tied ones once."""
@@ -71,12 +77,16 @@ class Held:
         """Back to host memory; `pin`: to wait there for the next turn."""
         self.on_device = False
         if pin and not self._pinned:
-            self._pinned = [(tensor, _pinned_copy(tensor)) for tensor in _tensors(self.networks) if tensor.device.type == "cuda"]
+            self._pinned = [(tensor, _pinned_copy(tensor)) for tensor in _tensors(self.networks) if _is_on_card(tensor)]
         for tensor, waiting in self._pinned:
             tensor.data = waiting
         if not self._pinned:
             for network in self.networks:
                 network.to(torch.device("cpu"))
+
+
+def _is_on_card(tensor: Tensor) -> bool:
+    return tensor.device.type == "cuda"
 
 
 def _pinned_copy(tensor: Tensor) -> Tensor:
@@ -89,7 +99,7 @@ def host_memory() -> int:
     """Bytes of host memory in which networks may wait: half of what is free, to the system and within the container's limit."""
     lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
     free = int(lines["MemAvailable"].split()[0]) * 1024
-    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
-    if limit.is_file() and (bound := limit.read_text(encoding="ascii").strip()) != "max":
-        free = min(free, max(0, int(bound) - int(used.read_text(encoding="ascii"))))
+    for limit, used in _LIMITS:
+        if limit.is_file() and (bound := limit.read_text(encoding="ascii").strip()) != "max":
+            free = min(free, max(0, int(bound) - int(used.read_text(encoding="ascii"))))
     return free // 2

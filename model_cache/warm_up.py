@@ -88,6 +88,7 @@ class WarmUp:
         """`names` in the order of use, all in `reading`, which was started; `last`: done when all models are there, unless one failed."""
         self._cache, self._names, self._reading, self._changed, self._last = cache, tuple(names), reading, changed, last
         self._arrivals: dict[str, Future[None]] = {name: Future() for name in self._names}
+        self._ended: Future[None] = Future()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._build, name="warm-up", daemon=True)
 
@@ -103,8 +104,10 @@ class WarmUp:
             self._arrivals[name].result()
 
     def join(self) -> None:
-        """Until everything is over, `last` too, failed or not."""
+        """Until everything is over, failed or not. Raises what `last` raised."""
         self._thread.join()
+        if self._ended.done():
+            self._ended.result()
 
     def close(self) -> None:
         """End reading and building, after the model under way. What had not arrived is read by whoever takes it."""
@@ -132,7 +135,16 @@ class WarmUp:
         failed = [name for name, future in self._arrivals.items() if future.exception()]
         log.info("warm_up_done", seconds=round(time.perf_counter() - start, 3), models=len(self._names), failed=failed)
         if self._last is not None and not failed and not self._stopped.is_set():
-            self._last()
+            self._end(self._last)
+
+    def _end(self, last: Callable[[], None]) -> None:
+        try:
+            last()
+        except BaseException as error:
+            log.error("warm_up_ended_badly", exc_info=error)
+            self._ended.set_exception(error)
+        else:
+            self._ended.set_result(None)
 
     def _arrive(self, name: str) -> None:
         self._import_meanwhile(name)

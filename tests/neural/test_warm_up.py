@@ -160,6 +160,16 @@ def test_what_comes_last_comes_when_all_are_there_or_not_at_all(warm: Warm, volu
     assert done == [3]
 
 
+def test_what_comes_last_and_fails_is_told_to_who_waits_for_it(warm: Warm) -> None:
+    def fails() -> None:
+        raise RuntimeError("no picture")
+
+    cache, warming = warm(last=fails)
+    with pytest.raises(RuntimeError, match="no picture"):
+        warming.join()
+    cache.take(*NAMES)
+
+
 def test_ending_it_leaves_the_cache_usable(warm: Warm) -> None:
     gate = Gate("birefnet")
     cache, warming = warm(gate=gate)
