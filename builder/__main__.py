@@ -1,12 +1,14 @@
 """The builder's door: `python -m builder COMMAND --volume PATH`."""
 
 import json
+import logging
 import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
+import structlog
 import typer
 from rich.console import Console
 
@@ -285,6 +287,9 @@ def doctor(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status. Errors are one sentence on standard error."""
+    # What the worker would log of its networks is not what was asked for here.
+    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         status = int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
         if status == _INTERRUPTED:  # typer catches the interrupt itself
