@@ -287,8 +287,8 @@ def doctor(
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status. Errors are one sentence on standard error."""
+    before, quiet = structlog.get_config(), structlog.make_filtering_bound_logger(logging.WARNING)
     # What the worker would log of its networks is not what was asked for here.
-    quiet = structlog.make_filtering_bound_logger(logging.WARNING)
     structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         status = int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
@@ -310,6 +310,8 @@ def main(arguments: list[str] | None = None) -> int:
         if usage():  # a bare call got the help
             sys.stderr.write(f"{usage().rstrip('.')}; --help lists every option.\n")
         return 2
+    finally:
+        structlog.configure(**before)
 
 
 if __name__ == "__main__":
