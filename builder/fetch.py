@@ -204,6 +204,13 @@ def _bring(task: Task, client: httpx.Client, job: _Job, path: str) -> SourceReco
     target, shown = task.workspace.downloads(name) / path, f"{name}/{path}"
     if task.patience.stop.is_set():
         raise Stopped
+    if job.found is not None:
+        local.bring(job.found.files[path], target, shown)  # anew each time: without hashes nobody knows what lies there
+        there = digest_of(target, expected)
+        if fault := there.fault(expected):
+            target.unlink()
+            raise BuilderError(f"{job.found.files[path]} is not what is held of {name}: {fault}. --update {name} takes it all the same.")
+        return SourceRecord(size=there.size, sha256=there.sha256.hexdigest())
     if not target.is_file() and (served := served_as_published(task.workspace, job.model, job.pin, path)):
         local.bring(served, target, shown)  # a link: it need not come again, if its hash is right
     if target.is_file():
@@ -213,13 +220,6 @@ def _bring(task: Task, client: httpx.Client, job: _Job, path: str) -> SourceReco
             return SourceRecord(size=there.size, sha256=there.sha256.hexdigest())
         task.tell(f"{shown}: {fault}; it is fetched again")
         target.unlink()
-    if job.found is not None:
-        local.bring(job.found.files[path], target, shown)
-        there = digest_of(target, expected)
-        if fault := there.fault(expected):
-            target.unlink()
-            raise BuilderError(f"{job.found.files[path]} is not what is held of {name}: {fault}. --update {name} takes it all the same.")
-        return SourceRecord(size=there.size, sha256=there.sha256.hexdigest())
     address, headers = _address(task.hub, job, path)
     sha256 = fetch_file(Wanted(shown, address, target, expected, headers), client, task.meter, task.patience)
     count = target.stat().st_size

@@ -174,7 +174,11 @@ def fetch_file(wanted: Wanted, client: httpx.Client, meter: Meter, patience: Pat
 
 def _attempt(wanted: Wanted, client: httpx.Client, meter: Meter, patience: Patience) -> Digest:
     """One request for what is lacking; the digest of the whole file. Raises `Unanswered` when it was cut off."""
-    digest, size = digest_of(wanted.part, wanted.expected), wanted.expected.size
+    size, etag = wanted.expected.size, wanted.expected.etag
+    strong = etag if etag and not etag.startswith("W/") else None
+    if wanted.expected.sha256 is None and wanted.expected.blob is None and strong is None:
+        wanted.part.unlink(missing_ok=True)  # nothing would tell that two halves belong to two versions
+    digest = digest_of(wanted.part, wanted.expected)
     if size is not None and digest.size > size:
         wanted.part.unlink()
         digest = Digest(wanted.expected)
@@ -182,9 +186,8 @@ def _attempt(wanted: Wanted, client: httpx.Client, meter: Meter, patience: Patie
     if size is not None and digest.size == size:
         wanted.part.touch()  # an empty file has no bytes to wait for
         return digest
-    etag = wanted.expected.etag
     ranged = {"Range": f"bytes={digest.size}-"} if digest.size else {}
-    unchanged = {"If-Range": etag} if ranged and etag and not etag.startswith("W/") else {}
+    unchanged = {"If-Range": strong} if ranged and strong else {}
     try:
         with client.stream("GET", wanted.address, headers={**wanted.headers, **ranged, **unchanged}) as answer:
             asked(wanted.shown, answer.status_code, answer.headers.get("Retry-After"))

@@ -53,6 +53,7 @@ class Hub:
     large: tuple[str, ...] = (".safetensors", ".bin", ".pt", ".pth")
     faults: dict[str, list[Fault]] = field(default_factory=dict)
     token: str | None = None
+    etags: bool = True
     rate: float = 0.0
     sent: list[Sent] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)  # files for which a token came to the wrong origin
@@ -204,7 +205,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(fault.status, headers={"Retry-After": fault.retry_after} if fault.retry_after else {})
         start, end = 0, len(data)
         asked = self.headers.get("Range", "")
-        ranged = asked.startswith("bytes=") and not fault.ignore_range
+        changed = self.headers.get("If-Range") not in {None, f'"{git_blob(data)}"'}
+        ranged = asked.startswith("bytes=") and not fault.ignore_range and not changed
         if ranged:
             first, _, last = asked.removeprefix("bytes=").partition("-")
             start, end = int(first), min(len(data), int(last) + 1) if last else len(data)
@@ -216,7 +218,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         if ranged:
             self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(data)}")
-        self.send_header("ETag", f'"{git_blob(data)}"')
+        if self.hub.etags:
+            self.send_header("ETag", f'"{git_blob(data)}"')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command == "HEAD":

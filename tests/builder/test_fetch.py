@@ -239,6 +239,19 @@ def test_a_plain_address_is_held_by_its_content(tmp_path: Path, hub: Hub) -> Non
     assert records_of(fetcher.volume)["lone"].revision == hashlib.sha256(BIG[::-1]).hexdigest()
 
 
+@pytest.mark.parametrize("etags", [True, False])
+def test_halves_of_two_versions_are_never_joined(tmp_path: Path, hub: Hub, etags: bool) -> None:
+    hub.files["big.pt"], hub.etags = BIG, etags
+    fetcher = Fetcher(tmp_path / "volume", hub, _address_model(hub))
+    hub.faults["big.pt"] = [Fault(), Fault(cut=500_000), *[Fault(status=500)] * 9]
+    with pytest.raises(BuilderError, match="Given up"):
+        fetcher.fetch()
+    hub.faults.clear()
+    hub.files["big.pt"] = BIG[::-1]
+    fetcher.fetch()
+    assert fetcher.file("lone", "a.safetensors").read_bytes() == BIG[::-1]
+
+
 def test_a_signed_address_is_not_told(tmp_path: Path, hub: Hub) -> None:
     fetcher = Fetcher(tmp_path / "volume", hub, _address_model(hub, "?signature=abc"))
     with pytest.raises(BuilderError, match=r"lone at 127.0.0.1 is not there \(404\)") as refusal:

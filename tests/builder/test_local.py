@@ -93,6 +93,17 @@ def test_other_content_than_the_held_is_refused(fetcher: Fetcher, tmp_path: Path
     assert fetcher.file("net", "config.json").read_bytes() == b"{}"
 
 
+def test_a_second_folder_is_not_mixed_with_the_first(fetcher: Fetcher, tmp_path: Path) -> None:
+    def failing(*_: object) -> str:
+        raise BuilderError("No.")
+
+    with pytest.raises(BuilderError, match="No"):
+        fetcher.fetch("net", folder=lay(tmp_path / "first" / "net", NETS).parent, convert=failing)
+    second = lay(tmp_path / "second" / "net", NETS | {"config.json": SMALL[::-1]}).parent
+    fetcher.fetch("net", folder=second)
+    assert fetcher.file("net", "config.json").read_bytes() == SMALL[::-1]
+
+
 def test_what_is_missing_is_named(fetcher: Fetcher, tmp_path: Path) -> None:
     folder = lay(tmp_path / "from" / "net", {"config.json": SMALL}).parent
     with pytest.raises(BuilderError) as refusal:
