@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; its exit status. Errors are one sentence on standard error."""
     before, quiet = structlog.get_config(), structlog.make_filtering_bound_logger(logging.WARNING)
     # What the worker would log of its networks is not what was asked for here.
-    structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(wrapper_class=quiet, logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
     try:
         status = int(app(args=arguments, prog_name="python -m builder", standalone_mode=False) or 0)
         if status == _INTERRUPTED:  # typer catches the interrupt itself
