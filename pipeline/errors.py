@@ -17,6 +17,8 @@ class Code(StrEnum):
     MODELS_MISSING = "MODELS_MISSING"
     GPU_MISSING = "GPU_MISSING"
     GPU_OUT_OF_MEMORY = "GPU_OUT_OF_MEMORY"
+    GPU_FAILED = "GPU_FAILED"
+    DISK_FULL = "DISK_FULL"
     DELIVERY_FAILED = "DELIVERY_FAILED"
     OUTPUT_TOO_LARGE = "OUTPUT_TOO_LARGE"
     TIMED_OUT = "TIMED_OUT"
@@ -40,10 +42,12 @@ CALLERS_FAULT = frozenset(
 class JobError(Exception):
     """A failure that the caller can cause or act on.
 
-    `sentence` is one plain sentence: no traceback, secret, worker path or signed URL.
+    `sentence` is one plain sentence: no traceback, secret, worker path or signed URL. `fatal`: not the job but the worker
+    is at fault, and it can do no other job either (a card that has failed, a full disk, refused credentials); it should leave.
     """
 
-    def __init__(self, code: Code, sentence: str) -> None:
+    def __init__(self, code: Code, sentence: str, *, fatal: bool = False) -> None:
         super().__init__(f"{code}: {sentence}")
         self.code = code
         self.sentence = sentence
+        self.fatal = fatal
