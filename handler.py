@@ -4,7 +4,10 @@ Glue only: the work is done in a thread, so that the SDK's event loop can cancel
 """
 
 import asyncio
+import contextvars
+import faulthandler
 import os
+import signal
 import sys
 import threading
 from functools import cache
@@ -22,6 +25,13 @@ import runpod
 
 #: Seconds between two progress updates, and how long the last one may take to leave before the result is given.
 INTERVAL, DRAIN = 2.0, 10.0
+
+#: A job ends at its next step when its time is up. One whose next step does not come is given up after so many seconds more, and
+#: where even that cannot happen the process is ended after so many; both before RunPod's own limit (600 s, our jobs' being 300 s).
+GRACE, LAST = 60.0, 120.0
+
+#: The name of the thread that a job's work is done in.
+WORK = "job"
 
 
 @cache
@@ -52,47 +62,97 @@ def _takes_jobs() -> bool:
     return "RUNPOD_WEBHOOK_GET_JOB" in os.environ and not local
 
 
+def _updates() -> list[threading.Thread]:
+    """The progress updates under way: the SDK posts each from a thread of its own."""
+    return [thread for thread in threading.enumerate() if thread.name.endswith("(_thread_target)")]
+
+
 def _send(job: dict[str, Any], report: Report) -> None:
     structlog.get_logger().info("progress", phase=report.phase, step=report.step, fraction=report.fraction)
-    if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT"):
+    if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT") and not _updates():  # two at once may arrive in either order
         update = {"number": report.number, "phase": report.phase, "step": report.step, "percent": round(100 * report.fraction)}
         runpod.serverless.progress_update(job, update)
 
 
 def _drain() -> None:
-    """Wait for updates under way: the SDK posts them from threads of its own, and one that lands after the result
-    leaves the job IN_PROGRESS for ever."""
-    for thread in threading.enumerate():
-        if thread.name.endswith("(_thread_target)"):
-            thread.join(DRAIN)
+    """Wait for updates under way: one that lands after the result leaves the job IN_PROGRESS for ever."""
+    for thread in _updates():
+        thread.join(DRAIN)
 
 
 def _work(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
-    structlog.contextvars.bind_contextvars(job_id=job["id"])
     try:
         return service.perform(str(job["id"]), job.get("input"), worker(), progress, job.get("s3Config"))
-    except Exception as error:  # noqa: BLE001 - the SDK would answer with the whole traceback
-        told = service.explain(error)
-        structlog.get_logger().warning("job_failed", code=told.code, sentence=told.sentence)
-        # A worker whose card is full is restarted by the platform; the job's answer stays an error.
-        return {"error": str(told)} | ({"refresh_worker": True} if told.code is Code.GPU_OUT_OF_MEMORY else {})
+    except Exception as fault:  # noqa: BLE001 - the SDK would answer with the whole traceback
+        error = service.explain(fault)
+        structlog.get_logger().warning("job_failed", code=error.code, sentence=error.sentence)
+        return _failed(error)
     finally:
         _drain()
-        structlog.contextvars.clear_contextvars()
+
+
+def _failed(error: JobError) -> dict[str, Any]:
+    """The answer to a failed job. After a fatal error RunPod is asked for a fresh worker, and this one takes no further job."""
+    if not error.fatal:
+        return {"error": str(error)}
+    _leave(str(error.code))
+    return {"error": str(error), "refresh_worker": True}
+
+
+def _leave(reason: str) -> None:
+    """Take no further job: the SDK answers the one at hand, then ends, as it does for a platform that stops the worker."""
+    structlog.get_logger().error("worker_leaves", reason=reason)
+    if _takes_jobs():
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _begin(job: dict[str, Any], progress: Progress) -> asyncio.Future[dict[str, Any]]:
+    """Do the work in a thread of its own. A daemon: one that hangs must not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[dict[str, Any]] = loop.create_future()
+
+    def give(made: dict[str, Any]) -> None:
+        if not answer.done():
+            answer.set_result(made)
+
+    def work() -> None:
+        made = _work(job, progress)
+        if not loop.is_closed():  # a job that hung may wake when everything is over
+            loop.call_soon_threadsafe(give, made)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(work,), name=WORK, daemon=True).start()
+    return answer
+
+
+async def _given_up(progress: Progress) -> dict[str, Any]:
+    """The answer for a job that hangs. Its thread cannot be ended, so the worker leaves; if it wakes, it ends at its next step."""
+    progress.cancelled.set()
+    structlog.get_logger().error("job_hung", phase=progress.phase)
+    await asyncio.to_thread(_drain)
+    return _failed(JobError(Code.TIMED_OUT, "The job hung and was given up; send it again, another worker takes it.", fatal=True))
 
 
 async def handler(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job; answers the result, or `{"error": "CODE: sentence"}`. Cancelling it ends the work at its next step."""
     seconds = worker().environment.job_timeout_seconds
+    structlog.contextvars.bind_contextvars(job_id=job["id"])
     progress = Progress(send=lambda report: _send(job, report), interval=INTERVAL)
     progress.deadline = progress.clock() + seconds
-    work = asyncio.get_running_loop().run_in_executor(None, _work, job, progress)
+    if _takes_jobs():  # where not even this loop turns any more, say where it stands, and end: RunPod gives the job to another worker
+        faulthandler.dump_traceback_later(seconds + LAST, exit=True)
+    work = _begin(job, progress)
     try:
-        return await asyncio.shield(work)
+        return await asyncio.wait_for(asyncio.shield(work), seconds + GRACE)
+    except TimeoutError:
+        return await _given_up(progress)
     except asyncio.CancelledError:
         progress.cancelled.set()
-        await work  # the thread ends at its next step; the next job must not start beside it
+        # the thread ends at its next step; the next job must not start beside it
+        if not (await asyncio.wait({work}, timeout=GRACE))[0]:
+            _leave("a cancelled job hangs")
         raise
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def main() -> int:
@@ -108,6 +168,8 @@ def main() -> int:
             return 1 if isinstance(error, JobError) else 2
     runpod.serverless.register_fitness_check(then_networks)
     runpod.serverless.start({"handler": handler})
+    if any(thread.name == WORK for thread in threading.enumerate()):
+        os._exit(1)  # a hung job may hold threads that Python would wait for
     return 0
 
 

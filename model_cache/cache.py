@@ -123,6 +123,10 @@ class ModelCache:
         """The models on the device, the least recently used first."""
         return tuple(name for name, kept in self._kept.items() if kept.on_device)
 
+    def counts(self) -> dict[str, int]:
+        """The sums of `loads`, `moves`, `hits` and `evictions` since the start."""
+        return {name: getattr(self, name).total() for name in ("loads", "moves", "hits", "evictions")}
+
     def relieve(self) -> None:
         """Move everything off the card and give its memory back to the driver, for a fresh try after memory ran out."""
         with self._lock:

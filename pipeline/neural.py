@@ -57,12 +57,17 @@ def fast_lora(volume: Volume) -> Path | None:
     return None if volume.missing((FAST_LORA,)) else volume.file(FAST_LORA, volume.catalogue[FAST_LORA].files[0])
 
 
+GPU_FULL = "The card's memory did not suffice, even with one network at a time; use a larger card."
+GPU_FAILED = "The card has failed, and this worker with it; send the job again, another worker takes it."
+
+
 def _missing(error: MissingModels) -> JobError:
-    return JobError(Code.MODELS_MISSING, f"{error}; fill the volume with python -m builder fetch, or choose the classical engine.")
+    sentence = f"{error}; fill the volume with python -m builder fetch, or choose the classical engine."
+    return JobError(Code.MODELS_MISSING, sentence, fatal=True)
 
 
 def _broken(error: BrokenModel) -> JobError:
-    return JobError(Code.MODELS_MISSING, f"{error}; python -m builder verify names each wrong file.")
+    return JobError(Code.MODELS_MISSING, f"{error}; python -m builder verify names each wrong file.", fatal=True)
 
 
 @contextmanager
@@ -98,7 +103,8 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
 def _guard(cache: Any, step: Callable[..., Any]) -> Callable[..., Any]:
     """The step, run a second time in a leaner mode when the card's memory did not suffice.
 
-    Raises `GPU_OUT_OF_MEMORY` when that fails too, and `MODELS_MISSING` for a model that has vanished or cannot be read.
+    Raises `GPU_OUT_OF_MEMORY` when that fails too, `GPU_FAILED`, and `MODELS_MISSING` for a model that has vanished or cannot be
+    read; all three fatal.
     """
     import torch  # noqa: PLC0415 - see the module's first line
 
@@ -108,6 +114,11 @@ def _guard(cache: Any, step: Callable[..., Any]) -> Callable[..., Any]:
                 return True, step(*args)
         except torch.OutOfMemoryError:
             return False, None  # the traceback goes, and with it what the failed try holds on the card
+        except RuntimeError as error:
+            if _card_has_failed(cache.device, error):
+                log.error("card_failed", exc_info=error)
+                raise JobError(Code.GPU_FAILED, GPU_FAILED, fatal=True) from error
+            raise
 
     def guarded(*args: Any) -> Any:
         with cache.busy:
@@ -124,9 +135,24 @@ def _guard(cache: Any, step: Callable[..., Any]) -> Callable[..., Any]:
             if done:
                 return answer
             cache.relieve()
-        raise JobError(Code.GPU_OUT_OF_MEMORY, "The card's memory did not suffice, even with one network at a time; use a larger card.")
+        raise JobError(Code.GPU_OUT_OF_MEMORY, GPU_FULL, fatal=True)
 
     return guarded
+
+
+def _card_has_failed(device: Any, error: RuntimeError) -> bool:
+    """Whether the card itself is the fault: after most faults (an illegal address, a lost device) every later call fails too."""
+    import torch  # noqa: PLC0415 - see the module's first line
+
+    if isinstance(error, torch.AcceleratorError):
+        return True
+    if device.type != "cuda":
+        return False
+    try:
+        torch.cuda.synchronize(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def _watch_memory() -> WatchMemory:
@@ -290,7 +316,7 @@ def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settin
 
         served |= {"upscale": make_upscale(cache)}
     steps = {name: _guard(cache, step) for name, step in served.items()}
-    facts: dict[str, Any] = {"matte_is_neural": "matte" in wanted}
+    facts: dict[str, Any] = {"matte_is_neural": "matte" in wanted, "cache_counts": cache.counts}
     if "draw" in wanted:
         facts |= {"draw": None, "few_step": fast_lora(volume) is not None}
     if {"find", "mask"} <= wanted:  # the classical mask knows strokes on paint and plates only

@@ -22,12 +22,17 @@ def _nowhere(_: Report) -> None:
     return None
 
 
+def _unheard(_phase: str, _seconds: float) -> None:
+    return None
+
+
 @dataclass(slots=True)
 class Progress:
     """Passes throttled reports to `send` and ends the job at the next step when it is cancelled or late.
 
     `deadline` is a reading of `clock` (seconds); `interval` the least time between two reports, seconds.
-    A report that opens a new phase is never throttled away.
+    A report that opens a new phase is never throttled away. `ended` is called with a phase and its seconds when the next one opens,
+    or the job is over (`close`). `phase` is the one that is open, empty before the first and after the last.
     """
 
     send: Callable[[Report], None] = _nowhere
@@ -35,19 +40,30 @@ class Progress:
     deadline: float | None = None
     clock: Callable[[], float] = time.monotonic
     cancelled: threading.Event = field(default_factory=threading.Event)
+    ended: Callable[[str, float], None] = _unheard
+    phase: str = ""
+    _opened_at: float = 0.0
     _number: int = 0
-    _phase: str = ""
     _sent_at: float = float("-inf")
 
     def step(self, phase: str, step: str, fraction: float) -> None:
         """Report a step; raises `CANCELLED` or `TIMED_OUT` when the job has to end here."""
         self.check()
         now = self.clock()
-        if phase == self._phase and now - self._sent_at < self.interval:
+        if phase == self.phase and now - self._sent_at < self.interval:
             return
+        if phase != self.phase:
+            self.close()
+            self._opened_at = now
         self._number += 1
-        self._phase, self._sent_at = phase, now
+        self.phase, self._sent_at = phase, now
         self.send(Report(self._number, phase, step, round(fraction, 3)))
+
+    def close(self) -> None:
+        """No phase is open any more: the job is over, or the next phase begins."""
+        if self.phase:
+            self.ended(self.phase, self.clock() - self._opened_at)
+        self.phase = ""
 
     def within(self, phase: str, step: str, start: float, end: float) -> Callable[[float], None]:
         """A function that reports how far one step is, 0..1, between two fractions of the whole job; raises as `step` does."""

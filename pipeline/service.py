@@ -1,6 +1,7 @@
 """One job from its input to its answer, the same for every door: fetch, run the phases, deliver, tell."""
 
 import dataclasses
+import errno
 import json
 import time
 import uuid
@@ -39,6 +40,7 @@ from pipeline.run import Finished, check_generation, intermediates, run, vehicle
 from pipeline.settings import Environment, Settings
 from pipeline.square import resized
 from pipeline.steps import Steps
+from pipeline.summary import Account
 from pipeline.values import Gray, Photo
 
 log = structlog.get_logger()
@@ -81,10 +83,16 @@ def start(environment: Environment, settings: Settings) -> Worker:
     return Worker(environment, settings, steps, bucket)
 
 
+_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+
+
 def explain(error: Exception) -> JobError:
     """The error a caller may see. What is not a `JobError` is a bug: its traceback is logged under the id that the caller gets."""
     if isinstance(error, JobError):
         return error
+    if isinstance(error, OSError) and error.errno in _DISK:
+        log.error("disk_full", exc_info=error)
+        return JobError(Code.DISK_FULL, "The worker's disk is full or read-only; send the job again, another worker takes it.", fatal=True)
     number = uuid.uuid4().hex[:12]
     log.error("internal_error", error_id=number, exc_info=error)
     return JobError(Code.INTERNAL, f"Something went wrong inside the worker; its log holds the details under {number}.")
@@ -94,6 +102,7 @@ def explain(error: Exception) -> JobError:
 class _Destination:
     """Where a job's files go: their URLs, known beforehand, and how to put them there; both None for inline."""
 
+    name: str
     urls: Callable[[list[str]], dict[str, str]] | None = None
     put: Callable[[list[Artifact]], object] | None = None
 
@@ -106,16 +115,16 @@ def _destination(job: Job, worker: Worker, bucket: Bucket | None, job_id: str, f
         where = "local" if folder else "s3" if bucket else "inline" if inside else "local"
     prefix = safe_prefix(job.output_prefix or job_id)
     if where == "inline":
-        return _Destination()
+        return _Destination(where)
     if where == "s3":
         if bucket is None:
             raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME or send s3Config.")
         upload = partial(deliver_s3, bucket=bucket, key_prefix=prefix, check=progress.check)
-        return _Destination(partial(s3_urls, bucket=bucket, key_prefix=prefix), upload)
+        return _Destination(where, partial(s3_urls, bucket=bucket, key_prefix=prefix), upload)
     if inside:
         raise JobError(Code.INVALID_INPUT, "delivery is local, which nobody can fetch from inside RunPod; use s3 or inline.")
     place = folder or worker.environment.output_dir / prefix
-    return _Destination(partial(local_urls, folder=place), partial(deliver_local, folder=place, check=progress.check))
+    return _Destination(where, partial(local_urls, folder=place), partial(deliver_local, folder=place, check=progress.check))
 
 
 def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[Mapping[str, str]], Result]) -> dict[str, Any]:
@@ -144,9 +153,12 @@ def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | N
     return fetch(url, max_bytes=worker.limits.bytes, allow_private=worker.environment.allow_private_urls, timeout=seconds)
 
 
-def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress) -> tuple[Photo, Gray | None]:
+def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account) -> tuple[Photo, Gray | None]:
     progress.step("fetch", "photo", 0.0)
-    photo = decode(_bytes(job.image_url, job.image_base64, worker, bucket, progress), worker.limits)
+    data = _bytes(job.image_url, job.image_base64, worker, bucket, progress)
+    account.input_bytes = len(data)
+    photo = decode(data, worker.limits)
+    account.pictured(photo)
     if job.matte_url is None and job.matte_base64 is None:
         return photo, None
     progress.step("fetch", "matte", 0.03)
@@ -221,10 +233,32 @@ def perform(
 ) -> dict[str, Any]:
     """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files.
 
-    Raises JobError; any other exception is a bug, see `explain`. A failed job leaves no file anywhere.
+    Raises JobError and nothing else, see `explain`. A failed job leaves no file anywhere. Every job leaves one `job_summary` in the log.
     """
     began = time.perf_counter()
+    account = Account(worker.steps.name, worker.steps.cache_counts())
+    progress.ended = account.phase_ended
+
+    def close(answer: Mapping[str, Any] | None, error: JobError | None) -> None:
+        progress.close()
+        account.close(time.perf_counter() - began, answer, error, worker.steps.cache_counts())
+
+    try:
+        answer = _perform(job_id, raw, worker, progress, s3_config, folder, account)
+    except Exception as fault:  # noqa: BLE001 - a bug becomes an id for the caller and a traceback in the log
+        error = explain(fault)
+        close(None, error)
+        raise error  # noqa: B904 - a bug's own traceback is in the log by now
+    close(answer, None)
+    return answer
+
+
+def _perform(
+    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object, folder: Path | None, account: Account
+) -> dict[str, Any]:
+    began = time.perf_counter()
     job = read(raw)
+    account.size = job.size
     check_generation(job, worker.steps)
     bucket = worker.bucket
     if s3_config is not None:
@@ -236,7 +270,8 @@ def perform(
             url_expiry_seconds=worker.environment.url_expiry_seconds,
         )
     destination = _destination(job, worker, bucket, job_id, folder, progress)
-    photo, matte = _intake(job, worker, bucket, progress)
+    account.delivery = destination.name
+    photo, matte = _intake(job, worker, bucket, progress, account)
     fetched = round(1000 * (time.perf_counter() - began))
 
     peak_memory = worker.steps.watch_memory()
@@ -253,6 +288,6 @@ def perform(
         changes = {**named, "timings_ms": timings, "processing_time_ms": round(1000 * (now - began))}
         return result.model_copy(update=changes | ({"intermediates": shown} if "intermediates" in job.outputs else {}))
 
-    answer = _deliver(_artifacts(finished, job, result), destination, tell)
-    log.info("job_done", milliseconds=answer["processing_time_ms"], warnings=len(result.warnings))
-    return answer
+    files = _artifacts(finished, job, result)
+    account.output_bytes = {file.name: len(file.data) for file in files}
+    return _deliver(files, destination, tell)

@@ -67,6 +67,10 @@ def _no_card() -> Callable[[], int]:
     return lambda: 0
 
 
+def _no_cache() -> Mapping[str, int]:
+    return {}
+
+
 class WarmUp(Protocol):
     """Networks on their way into memory; jobs may come meanwhile."""
 
@@ -87,7 +91,8 @@ class Steps:
     `locate` None: `matte` searches for the vehicle itself. Exactly one of `draw`, which simplifies the photograph, and
     `redraw`, which makes a new picture, is given. `models` gives the revision of every model that the steps use; `few_step` says
     whether the few-step LoRA is installed. `expected_seconds`: what each network will take on a processor, told beforehand.
-    `warm_up`: None where there is nothing to wait for.
+    `warm_up`: None where there is nothing to wait for. `cache_counts`: how often networks were read from the volume (`loads`), brought
+    to the card (`moves`), there when asked for (`hits`), had to leave it (`evictions`), since the start; empty without networks.
     """
 
     name: str
@@ -107,3 +112,4 @@ class Steps:
     expected_seconds: Mapping[str, float] = field(default_factory=dict)
     watch_memory: WatchMemory = _no_card
     warm_up: WarmUp | None = None
+    cache_counts: Callable[[], Mapping[str, int]] = _no_cache

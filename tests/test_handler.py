@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pipeline.errors import Code, JobError
 from pipeline.sample import scene
 from tests.pictures import save
 
@@ -188,3 +189,99 @@ def test_a_bug_reaches_the_caller_as_an_id_and_the_log_as_a_traceback(tmp_path, 
     assert "ZeroDivisionError" in logged
     assert "hush-hush" not in logged + answer["error"]
     assert photo[:100] not in logged
+
+
+@pytest.fixture
+def door(tmp_path, monkeypatch):
+    """The handler's module with a fresh worker of the classical engine; `door(NAME=value)` sets more of the environment."""
+    import handler
+
+    def start(**more):
+        for name, value in {"ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), **more}.items():
+            monkeypatch.setenv(name, value)
+        handler.worker.cache_clear()
+        return handler
+
+    yield start
+    handler.worker.cache_clear()
+
+
+def logged(capsys):
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines() if line.startswith("{")]
+
+
+def test_a_job_that_hangs_is_answered_and_the_worker_leaves(door, photo, monkeypatch, capsys):
+    from pipeline import service
+
+    wake = threading.Event()
+
+    def hangs(photo, matte, job, steps, settings, progress):
+        progress.step("illustrate", "drawing", 0.3)
+        wake.wait(60)
+        progress.check()
+        raise AssertionError("a job that was given up must end at its next step")
+
+    monkeypatch.setattr(service, "run", hangs)
+    handler = door(JOB_TIMEOUT_SECONDS="1")
+    monkeypatch.setattr(handler, "GRACE", 0.2)
+    answer = asyncio.run(handler.handler({"id": "stuck", "input": {"image_base64": photo}}))
+    assert answer["error"].startswith("TIMED_OUT: ")
+    assert answer["refresh_worker"] is True
+    wake.set()
+    for thread in threading.enumerate():
+        if thread.name == handler.WORK:
+            thread.join(10)
+    events = {event["event"]: event for event in logged(capsys)}
+    assert events["job_hung"]["phase"] == "illustrate"
+    assert events["job_hung"]["job_id"] == "stuck"
+    assert events["worker_leaves"]["reason"] == "TIMED_OUT"
+    assert (events["job_summary"]["status"], events["job_summary"]["code"]) == ("cancelled", "CANCELLED")
+
+
+def test_a_late_job_ends_at_its_next_step_and_the_worker_stays(door, photo):
+    answer = asyncio.run(door(JOB_TIMEOUT_SECONDS="0.3").handler({"id": "late", "input": {"image_base64": photo, **SMALL}}))
+    assert answer["error"].startswith("TIMED_OUT: ")
+    assert "refresh_worker" not in answer
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        (OSError(28, "No space left on device"), "DISK_FULL"),
+        (JobError(Code.GPU_FAILED, "The card has failed.", fatal=True), "GPU_FAILED"),
+        (JobError(Code.MODELS_MISSING, "The volume is gone.", fatal=True), "MODELS_MISSING"),
+    ],
+)
+def test_a_worker_that_can_do_no_more_asks_to_be_refreshed(door, photo, monkeypatch, capsys, fault, code):
+    from pipeline import service
+
+    def broken(*_, **__):
+        raise fault
+
+    monkeypatch.setattr(service, "run", broken)
+    answer = asyncio.run(door().handler({"id": "last", "input": {"image_base64": photo}}))
+    assert answer["error"].startswith(f"{code}: ")
+    assert answer["refresh_worker"] is True
+    assert [event["reason"] for event in logged(capsys) if event["event"] == "worker_leaves"] == [code]
+
+
+def test_one_summary_line_a_job_with_every_timing_size_and_count(door, photo, capsys):
+    handler = door()
+    answer = asyncio.run(handler.handler({"id": "one", "input": {"image_base64": photo, **SMALL, "prompt": None}}))
+    bad = asyncio.run(handler.handler({"id": "two", "input": {"image_base64": "AAAA"}}))
+    events = logged(capsys)
+    good, failed = (event for event in events if event["event"] == "job_summary" and event["job_id"] in ("one", "two"))
+    assert good["job_id"] == answer["job_id"] == "one"
+    assert good["status"] == "completed"
+    assert set(good["phases_ms"]) == {"fetch", "sanitize", "illustrate", "enforce", "vectorize", "deliver"}
+    assert sum(good["phases_ms"].values()) <= good["ms"]
+    assert good["photo"] == [800, 533]
+    assert good["input_bytes"] == len(base64.b64decode(photo))
+    assert good["output_bytes"]["illustration.svg"] == answer["quality"]["svg_bytes"]
+    assert good["quality"] == answer["quality"]
+    assert good["rss_mb"] > 50
+    assert good["cache"] == {}
+    assert (failed["job_id"], failed["status"], failed["code"]) == ("two", "failed", "UNSUPPORTED_IMAGE")
+    assert bad["error"].startswith("UNSUPPORTED_IMAGE: ")
+    phases = [event for event in events if event["event"] == "phase_done" and event["job_id"] == "one"]
+    assert {event["phase"]: event["ms"] for event in phases} == good["phases_ms"]

@@ -37,3 +37,16 @@ def test_a_late_job_ends_at_its_next_step():
     with pytest.raises(JobError) as error:
         progress.check()
     assert error.value.code is Code.TIMED_OUT
+
+
+def test_each_phase_is_told_with_its_seconds_when_it_ends():
+    ended, clock = [], Clock()
+    progress = Progress(clock=clock, ended=lambda phase, seconds: ended.append((phase, seconds)))
+    for phase, at in [("a", 1), ("a", 2), ("b", 4)]:
+        clock.now = at
+        progress.step(phase, "x", 0.1)
+    assert (ended, progress.phase) == ([("a", 3)], "b")
+    clock.now = 9
+    progress.close()
+    progress.close()
+    assert (ended, progress.phase) == ([("a", 3), ("b", 5)], "")
