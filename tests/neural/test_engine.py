@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from model_cache.catalogue import load_catalogue
+from model_cache.errors import MissingModels
 from model_cache.volume import Volume
 from pipeline import engines, neural, service, settings
 from pipeline.errors import Code, JobError
@@ -318,6 +319,28 @@ def test_out_of_memory_twice_ends_the_job_and_the_next_is_unharmed(do, neural_en
         assert caught.value.code is Code.GPU_OUT_OF_MEMORY
         assert lean == [False, True]
     assert svg(do()) == healthy
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), Code.GPU_FAILED),
+        (MissingModels({"lama": ("model.safetensors",)}), Code.MODELS_MISSING),
+    ],
+)
+def test_a_failed_card_or_a_vanished_volume_is_the_workers_fault(do, neural_engine, error, code):
+    steps, calls = failing(neural_engine.steps, "depth", 2, error)
+    with pytest.raises(JobError) as caught:
+        do(steps=steps)
+    assert (caught.value.code, caught.value.fatal) == (code, True)
+    assert calls == [False]  # not tried again
+
+
+def test_another_runtime_error_is_a_bug_and_not_the_cards(do, neural_engine):
+    steps, _ = failing(neural_engine.steps, "depth", 1, RuntimeError("shapes do not match"))
+    with pytest.raises(JobError) as caught:
+        do(steps=steps)
+    assert (caught.value.code, caught.value.fatal) == (Code.INTERNAL, False)
 
 
 def test_a_full_card_asks_for_another_worker(monkeypatch, neural_engine, sample, tmp_path, volume, config):
