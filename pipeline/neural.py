@@ -13,8 +13,8 @@ import structlog
 
 from model_cache.catalogue import load_catalogue
 from model_cache.errors import BrokenModel, MissingModels
-from model_cache.needed import FAST_LORA, TEXT
-from model_cache.needed import needed as model_names
+from model_cache.needed import FAST_LORA, SCHEDULER, TEXT, uses
+from model_cache.needed import needed as needed_names
 from model_cache.reading import ReadAhead
 from model_cache.volume import Volume
 from model_cache.warm_up import Changed, WarmUp, check, read_ahead
@@ -26,30 +26,18 @@ from pipeline.steps import Brief, Redraw, WatchMemory
 log = structlog.get_logger()
 
 
+def _choice(wanted: frozenset[str], settings: Settings) -> tuple[frozenset[str], str, str, str]:
+    return wanted, settings.phase1.segmenter, settings.phase2.depth, settings.phase2.controlnet.nets
+
+
 def uses_of(wanted: frozenset[str], settings: Settings) -> tuple[tuple[str, ...], ...]:
-    """The networks that the wanted steps cannot do without, in the order of a job: each time those that are needed together."""
-    phase1, phase2 = settings.phase1, settings.phase2
-    nets = ("controlnet-union",) if phase2.controlnet.nets == "union" else ("controlnet-depth", "controlnet-canny")
-    order = (
-        ("find", "grounding-dino"),  # the vehicle
-        ("matte", "birefnet"),
-        ("find", "grounding-dino"),  # what is on it
-        ("mask", phase1.segmenter),
-        ("inpaint", "lama"),
-        ("draw", phase2.depth),
-        ("draw", "sdxl-vae"),
-        ("draw", "sdxl-unet", *nets),
-        ("draw", "sdxl-vae"),
-        ("matte", "birefnet"),  # of the drawing
-        ("upscale", "realesrgan-anime"),
-    )
-    return tuple(tuple(names) for step, *names in order if step in wanted)
+    """The networks that the wanted steps have on the card, in the order of a job: each time those that are needed together."""
+    return tuple(use for use in uses(*_choice(wanted, settings)) if use != (SCHEDULER,))
 
 
 def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
     """The models that the wanted steps cannot do without, in the order of their use."""
-    phase1, phase2 = settings.phase1, settings.phase2
-    return model_names(wanted, phase1.segmenter, phase2.depth, phase2.controlnet.nets)
+    return needed_names(*_choice(wanted, settings))
 
 
 def fast_lora(volume: Volume) -> Path | None:
