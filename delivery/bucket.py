@@ -91,7 +91,7 @@ def bucket_from_s3_config(
     """
     if not isinstance(config, Mapping):
         raise JobError(Code.INVALID_INPUT, f"s3Config must be an object with the keys {', '.join(_S3_CONFIG_KEYS)}.")
-    unknown = sorted(str(key)[:40] for key in config if key not in _S3_CONFIG_KEYS)[:5]
+    unknown = sorted("".join(c if c.isprintable() else "?" for c in str(key)[:40]) for key in config if key not in _S3_CONFIG_KEYS)[:5]
     if unknown:
         raise JobError(Code.INVALID_INPUT, f"s3Config has unknown keys ({', '.join(unknown)}); it takes {', '.join(_S3_CONFIG_KEYS)}.")
     missing = [key for key in _S3_CONFIG_KEYS if key not in config]

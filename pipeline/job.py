@@ -4,6 +4,7 @@
 """
 
 import difflib
+import itertools
 import json
 import math
 import sys
@@ -21,6 +22,8 @@ SCHEMA: Final = 1
 
 REMOVE = ("side view mirror", "car logo", "brand badge", "license plate", "text", "sticker")
 OUTPUTS = ("svg", "png", "report", "intermediates", "pdf")
+#: Values that an input may hold in all, and how deep they may lie; an honest job has two levels and far below two hundred.
+MOST_VALUES, DEEPEST = 2000, 8
 #: Keys that only a neural drawing can obey.
 GENERATION = (
     "preset",
@@ -225,30 +228,44 @@ def _sentence(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[str]"))
     if first["type"] == "extra_forbidden":
         known = list(StrokeSpec.model_fields) if first["loc"][0] == "stroke" else [f.alias or n for n, f in Job.model_fields.items()]
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1, 0)
-        return f"Unknown key {place[:80]!r}; did you mean {near[0]!r}?" if near else f"Unknown key {place[:80]!r}."
+        near = difflib.get_close_matches(str(first["loc"][-1])[:80], known, 1, 0)
+        unknown = palettes.shown(place, 80)
+        return f"Unknown key '{unknown}'; did you mean {near[0]!r}?" if near else f"Unknown key '{unknown}'."
     if place == "schema":
-        return f"Schema {str(first['input'])[:20]} is not supported; this worker speaks schema {SCHEMA}."
+        given = first["input"]
+        named = f"Schema {given}" if type(given) is int and abs(given) < 10**6 else "This schema"
+        return f"{named} is not supported; this worker speaks schema {SCHEMA}."
     reason = first["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{place}: {reason}." if place else f"{reason[0].upper()}{reason[1:]}."
 
 
-def _check_finite(value: object, place: str = "") -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise JobError(Code.INVALID_INPUT, f"{place or 'A number'}: must be a finite number.")
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            _check_finite(item, f"{place}.{key}" if place else str(key))
-    elif isinstance(value, list):
-        for item in value:
-            _check_finite(item, place)
+def _check_values(raw: object) -> None:
+    """Refuse what no job holds before anything recursive sees it: numbers that are not finite, great depth, thousands of values."""
+    waiting: list[tuple[str, object, int]] = [("", raw, 0)]
+    for count in itertools.count():
+        if not waiting:
+            return
+        place, value, depth = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise JobError(Code.INVALID_INPUT, f"{place or 'A number'}: must be a finite number.")
+        if not isinstance(value, Mapping | list):
+            continue
+        if count + len(waiting) + len(value) > MOST_VALUES:
+            raise JobError(Code.INVALID_INPUT, f"The job's input holds more than {MOST_VALUES:,} values.")
+        if depth == DEEPEST:
+            raise JobError(Code.INVALID_INPUT, f"The job's input is nested more than {DEEPEST} levels deep.")
+        if isinstance(value, Mapping):
+            inner = [(palettes.shown(f"{place}.{key}" if place else str(key), 80), item) for key, item in value.items()]
+        else:
+            inner = [(place, item) for item in value]
+        waiting += [(name, item, depth + 1) for name, item in reversed(inner)]
 
 
 def read(raw: object) -> Job:
     """The job from a caller's mapping. Raises `INVALID_INPUT` or `INVALID_PALETTE` with one sentence."""
     if not isinstance(raw, Mapping):
         raise JobError(Code.INVALID_INPUT, f"The job's input must be an object, not {type(raw).__name__}.")
-    _check_finite(raw)
+    _check_values(raw)
     if "palette_hex_list" in raw and not isinstance(raw["palette_hex_list"], str | list | None):
         raise JobError(Code.INVALID_PALETTE, "palette_hex_list must be a list of colours or one comma-separated string.")
     if isinstance(colors := raw.get("palette_hex_list"), str | list):
@@ -261,7 +278,7 @@ def read(raw: object) -> Job:
         try:
             color = palettes.normalize_hex(job.background)
         except JobError:
-            sentence = f"background must be 'remove', 'keep' or a palette colour, not {job.background[:40]!r}."
+            sentence = f"background must be 'remove', 'keep' or a palette colour, not '{palettes.shown(job.background)}'."
             raise JobError(Code.INVALID_INPUT, sentence) from None
         if color not in job.palette.colors:
             raise JobError(Code.INVALID_PALETTE, f"The background colour {color} is not in the palette.")

@@ -32,6 +32,8 @@ DEFAULT = tuple(
     )
 )
 LEAST, MOST = 2, 64
+#: Entries that a palette may list, repeated ones counted.
+MOST_LISTED = 1000
 _HEX = re.compile(r"#?(?:[0-9a-fA-F]{3}|[0-9a-fA-F]{6})")
 
 
@@ -51,11 +53,16 @@ class Palette:
         return len(self.colors)
 
 
+def shown(text: str, most: int = 40) -> str:
+    """A caller's text as a sentence may repeat it: its beginning, on one line, without what cannot be seen or encoded."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text[:most])
+
+
 def normalize_hex(text: object) -> str:
     """`#RRGGBB` from 3 or 6 hex digits of any case, `#` optional; raises `INVALID_PALETTE`."""
     if not isinstance(text, str) or not _HEX.fullmatch(text.strip()):
-        shown = repr(text if isinstance(text, str) else type(text).__name__)[:40]
-        raise JobError(Code.INVALID_PALETTE, f"A palette colour must be 3 or 6 hex digits, such as FF0000 or #f00, not {shown}.")
+        found = shown(text if isinstance(text, str) else type(text).__name__)
+        raise JobError(Code.INVALID_PALETTE, f"A palette colour must be 3 or 6 hex digits, such as FF0000 or #f00, not '{found}'.")
     digits = text.strip().lstrip("#").upper()
     return "#" + (digits if len(digits) == 6 else "".join(d * 2 for d in digits))
 
@@ -67,6 +74,9 @@ def parse(colors: str | Sequence[object] | None) -> Palette:
     """
     if colors is None:
         return Palette(DEFAULT)
+    listed = colors.count(",") + 1 if isinstance(colors, str) else len(colors)
+    if listed > MOST_LISTED:
+        raise JobError(Code.INVALID_PALETTE, f"A palette lists {MOST_LISTED:,} colours at most, repeated ones counted, not {listed:,}.")
     items: Iterable[object] = colors.split(",") if isinstance(colors, str) else colors
     if isinstance(colors, str) and not colors.strip():
         items = []
