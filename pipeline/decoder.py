@@ -231,6 +231,14 @@ def _through(colour: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Ima
     return converted
 
 
+def confine(request: Request) -> None:
+    """Bound this very process for good: memory and time as `request` says, and what the libraries may do by themselves."""
+    _limit(request)
+    Image.MAX_IMAGE_PIXELS = None  # the request's limits are the stricter ones
+    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT
+    AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
+
+
 def _limit(request: Request) -> None:
     """Bound this process's memory and processor time, where the system can (POSIX)."""
     if sys.platform == "win32":
@@ -259,10 +267,7 @@ def main() -> None:
     silence = os.open(os.devnull, os.O_WRONLY)  # the C libraries print their warnings to 1 and 2
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    _limit(request)
-    Image.MAX_IMAGE_PIXELS = None  # the request's limits are the stricter ones
-    PngImagePlugin.MAX_TEXT_CHUNK = MAX_PNG_TEXT
-    AvifImagePlugin.DEFAULT_MAX_THREADS = MAX_THREADS
+    confine(request)
     try:
         decoded = read(sys.stdin.buffer.read(), request)
     except JobError as refusal:

@@ -1,0 +1,114 @@
+"""Feed the worker's two doors with what no honest caller sends, and count what comes of it.
+
+    python -m bench.fuzz jobs   --cases 1000000 --seed 0 [--docs]
+    python -m bench.fuzz photos --cases 50000   --seed 0 [--real 2000] [--docs]
+
+A case is made from the seed and its number alone: `--only NUMBER` makes one again and says what it is and what it gives.
+The exit status is 1 when anything is wrong. `--docs` writes the counts into docs/security.md.
+"""
+
+import argparse
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from bench import fuzz_jobs, fuzz_photos
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "security.md"
+T = TypeVar("T")
+Rows = list[tuple[str, str]]
+
+
+def _with_bar(cases: int, work: Callable[[Callable[[int], None]], T]) -> T:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task("cases", total=cases)
+        return work(lambda done: bar.advance(task, done))
+
+
+def _jobs(options: argparse.Namespace) -> tuple[Rows, list[tuple[int, str]]]:
+    tally = _with_bar(options.cases, lambda tick: fuzz_jobs.fuzz(options.seed, options.cases, tick))
+    rows = [(f"{target}: {answer}", f"{count:,}") for (target, answer), count in sorted(tally.answers.items())]
+    rows += [("slowest case", f"{1000 * tally.slowest:.0f} ms"), ("growth of the process", f"{tally.grown / 1e6:.0f} MB")]
+    return rows, tally.faults
+
+
+def _photos(options: argparse.Namespace) -> tuple[Rows, list[tuple[int, str]]]:
+    tally = _with_bar(options.cases + options.real, lambda tick: fuzz_photos.fuzz(options.seed, options.cases, options.real, tick))
+    rows = [(answer, f"{count:,}") for answer, count in sorted(tally.answers.items())]
+    rows += [
+        ("slowest picture", f"{tally.slowest:.2f} s"),
+        ("largest decoder", f"{tally.largest / 1e6:.0f} MB"),
+        ("growth of the parent", f"{tally.grown / 1e6:.0f} MB"),
+    ]
+    return rows, tally.faults
+
+
+def write_docs(what: str, heading: str, rows: Rows) -> None:
+    """Put the table between the markers of `what` in docs/security.md."""
+    begin, end = f"<!-- fuzz {what} -->\n", f"<!-- end of fuzz {what} -->"
+    text = DOCUMENT.read_text()
+    start, stop = text.index(begin) + len(begin), text.index(end)
+    table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    DOCUMENT.write_text(f"{text[:start]}{heading}\n\n{table}\n{text[stop:]}")
+
+
+def machine() -> str:
+    """The processor's name as Linux tells it, and the Python."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
+    return f"{names[0] if names else platform.machine()}, Python {platform.python_version()}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "what", choices=["jobs", "photos"], help="jobs: job, s3Config, output_prefix, base64; photos: files of every format"
+    )
+    parser.add_argument("--cases", type=int, default=10_000, help="how many (default 10000); photos: those that reach the decoder")
+    parser.add_argument("--seed", type=int, default=0, help="another seed makes other cases (default 0)")
+    parser.add_argument("--real", type=int, default=0, help="photos: so many more through pipeline.photo.decode and its own process")
+    parser.add_argument("--only", type=int, metavar="NUMBER", help="make this one case again")
+    parser.add_argument("--docs", action="store_true", help="write the counts into docs/security.md")
+    return parser
+
+
+def main() -> int:
+    """Fuzz and print a table; 1 when anything is wrong."""
+    options = _parser().parse_args()
+    if options.only is not None:
+        print((fuzz_jobs if options.what == "jobs" else fuzz_photos).tell(options.seed, options.only))
+        return 0
+    began = time.perf_counter()
+    rows, faults = (_jobs if options.what == "jobs" else _photos)(options)
+    rows += [("faults", f"{len(faults):,}")]
+    seconds = time.perf_counter() - began
+    real = f" --real {options.real}" if options.real else ""
+    command = f"python -m bench.fuzz {options.what} --cases {options.cases} --seed {options.seed}{real}"
+    heading = f"`{command}`: {datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s on one core of {machine()}."
+    table = Table(title=command)
+    table.add_column("what")
+    table.add_column("count", justify="right")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    for number, wrong in faults[:20]:
+        print(f"case {number}: {wrong}")
+    if options.docs:
+        write_docs(options.what, heading, rows)
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
