@@ -35,7 +35,7 @@ from pipeline.job import Draw, FrameSpec, Job, Quality, Removed, Result, Timings
 from pipeline.pdf import pdf_from_svg
 from pipeline.photo import Limits, decode, decode_base64, decode_matte
 from pipeline.progress import Progress
-from pipeline.report import report_html
+from pipeline.report import report_html, shown_settings
 from pipeline.run import Finished, check_generation, intermediates, run, vehicle_box
 from pipeline.settings import Environment, Settings
 from pipeline.square import resized
@@ -215,9 +215,9 @@ def _artifacts(finished: Finished, job: Job, result: Result) -> list[Artifact]:
         page = report_html(
             photo_png=png(resized(finished.photo, _REPORT_PHOTO)),
             svg=finished.drawing.svg,
-            preview_png=finished.drawing.png,
             intermediates=pictures,
             result=result.public(),
+            settings=shown_settings(job),
         )
         made.append(Artifact.of("report.html", page))
     if "intermediates" in job.outputs:
