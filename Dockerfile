@@ -1,0 +1,43 @@
+# The worker's image. docs/image.md: arguments, drivers and cards, sizes.
+#
+#   docker build -t vehicle-vector .                                                       the GPU worker
+#   docker build -t vehicle-vector --build-arg REQUIREMENTS=requirements-embedded.txt .    the classical engine alone, no torch
+
+# Debian 12 has Python 3.11, and the torch wheels bring their own CUDA: nothing of a CUDA base image would be used.
+ARG BASE_IMAGE=debian:bookworm-slim
+FROM ${BASE_IMAGE}
+
+ARG REQUIREMENTS=requirements.txt
+# A package index with another build of torch, for hosts with an older driver; empty: PyPI's own.
+ARG TORCH_INDEX=
+
+ENV NVIDIA_VISIBLE_DEVICES=all \
+    NVIDIA_DRIVER_CAPABILITIES=compute,utility \
+    PATH=/opt/venv/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/home/worker \
+    # Kernels compiled here serve every processor of the last ten years (AVX2); the same two values where they are used.
+    NUMBA_CPU_NAME=x86-64-v3 \
+    NUMBA_CPU_FEATURES= \
+    NUMBA_CACHE_DIR=/var/cache/vehicle-vector
+
+# One layer: what is only needed to install (pip, its caches, package lists) is never stored.
+COPY requirements.txt requirements-embedded.txt /tmp/requirements/
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+    && python3 -m venv /opt/venv \
+    && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r "/tmp/requirements/$REQUIREMENTS" \
+    && pip uninstall --yes --quiet pip \
+    && apt-get purge -y --auto-remove python3-venv python3-pip-whl python3-setuptools-whl \
+    && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/log/apt /var/log/dpkg.log /root/.cache /tmp/* \
+    && useradd --create-home --uid 1000 worker \
+    && install -d -o worker "$NUMBA_CACHE_DIR"
+
+WORKDIR /app
+COPY . .
+USER worker
+RUN python -m pipeline.compile
+
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "pipeline.health"]
+CMD ["python", "-u", "handler.py"]

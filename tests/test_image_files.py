@@ -1,0 +1,94 @@
+"""The Dockerfile and RunPod's hub files against the project: what they name exists, and the hub's own tests are jobs that run."""
+
+import json
+import re
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+from pipeline import service
+from pipeline.job import read
+from pipeline.progress import Progress
+from pipeline.settings import Environment
+
+ROOT = Path(__file__).parents[1]
+HUB = json.loads((ROOT / ".runpod" / "hub.json").read_text())
+TESTS = json.loads((ROOT / ".runpod" / "tests.json").read_text())
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+#: RunPod's pools of cards with 24 GB or more, none older than CUDA 13 serves.
+POOLS = {"AMPERE_24", "ADA_24", "ADA_32_PRO", "AMPERE_48", "ADA_48_PRO", "AMPERE_80", "ADA_80_PRO", "HOPPER_141"}
+
+
+def test_the_hub_file_has_what_runpod_asks_for():
+    assert HUB["type"] == "serverless"
+    assert HUB["category"] in {"audio", "embedding", "language", "video", "image"}
+    config = HUB["config"]
+    assert (config["runsOn"], config["gpuCount"]) == ("GPU", 1)
+    assert isinstance(config["containerDiskInGb"], int)
+    assert set(config["gpuIds"].split(",")) <= POOLS
+    assert "ADA_32_PRO" in config["gpuIds"]  # the RTX 5090
+
+
+def test_the_cuda_versions_are_those_of_the_installed_torch():
+    """torch 2.13.0 on PyPI is built for CUDA 13.0; an older driver cannot run it."""
+    for versions in (HUB["config"]["allowedCudaVersions"], TESTS["config"]["allowedCudaVersions"]):
+        assert versions
+        assert all(float(version) >= 13.0 for version in versions)
+
+
+def test_every_variable_of_the_hub_is_a_setting_and_its_defaults_are_valid():
+    given = {}
+    for entry in HUB["config"]["env"]:
+        shown = entry["input"]
+        assert entry["key"].lower() in Environment.model_fields
+        assert shown["description"]
+        assert shown["type"] in {"string", "number", "boolean"}
+        if "options" in shown:
+            assert shown["default"] in {option["value"] for option in shown["options"]}
+        given[entry["key"].lower()] = shown["default"]
+    Environment.model_validate({key: value for key, value in given.items() if value != ""})
+    for preset in HUB["config"]["presets"]:
+        assert set(preset["defaults"]) <= {entry["key"] for entry in HUB["config"]["env"]}
+
+
+@pytest.mark.parametrize("test", TESTS["tests"], ids=lambda test: test["name"])
+def test_the_hubs_own_tests_run(test, worker):
+    read(test["input"])
+    assert test["timeout"] >= 60_000  # milliseconds
+    answer = service.perform("hub", test["input"], worker, Progress())
+    assert answer["svg_url"].startswith("data:image/svg+xml;base64,")
+    assert "MATTE_UNCERTAIN" not in " ".join(answer["warnings"])
+
+
+def test_the_dockerfile_runs_the_worker_as_an_ordinary_user():
+    lines = [line.strip() for line in DOCKERFILE.splitlines()]
+    assert 'CMD ["python", "-u", "handler.py"]' in lines
+    assert any(line.startswith("HEALTHCHECK") for line in lines)
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users == ["worker"]
+    assert re.search(r"useradd .*--uid 1000 worker", DOCKERFILE)
+    assert DOCKERFILE.index("COPY . .") < DOCKERFILE.index("USER worker"), "the code belongs to root: the worker cannot change it"
+
+
+def test_the_dockerfile_names_no_host_and_pins_nothing_beside_the_requirements():
+    assert "://" not in DOCKERFILE
+    assert "==" not in DOCKERFILE
+    assert "ARG BASE_IMAGE=" in DOCKERFILE
+
+
+def test_only_what_runs_is_copied():
+    rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    kept = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert {"handler.py", "pipeline", "delivery", "model_cache", "builder", "requirements.txt", "requirements-embedded.txt"} <= kept
+    assert not kept & {"tests", "bench", "docs", "out", ".git", ".runpod", ".env"}
+    assert any(fnmatch("pipeline/__pycache__", rule) for rule in rules)
+
+
+def test_requirements_are_pinned_exactly_and_name_no_index():
+    for name in ("requirements.txt", "requirements-embedded.txt"):
+        for line in (ROOT / name).read_text().splitlines():
+            text = line.partition("#")[0].strip()
+            assert not text or text.startswith("-r requirements") or re.fullmatch(r"[\w.\[\]-]+==[\w.]+", text), line
+    assert "torch==" not in (ROOT / "requirements-embedded.txt").read_text()
