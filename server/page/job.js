@@ -1,0 +1,174 @@
+// One job: its place in the queue, its progress, and what became of it.
+
+import { coded, duration, h } from '/viewer/dom.js';
+import { photoPart } from '/viewer/stage.js';
+import { ERRORS, PHASES } from '/viewer/texts.js';
+import { createViewer, parseDrawing } from '/viewer/viewer.js';
+import * as api from '/page/api.js';
+
+const FILES = [['svg', 'SVG', 'illustration.svg'], ['png', 'PNG', 'preview.png'], ['pdf', 'PDF', 'illustration.pdf'], ['report', 'Report', 'report.html']];
+const WORDS = { pending: 'Waiting', processing: 'Drawing', completed: 'Done', failed: 'Failed', cancelled: 'Cancelled' };
+
+/** What went wrong, and what to do about it. `error`: a Refusal, or a job's "CODE: sentence". */
+export function problem(error, ...actions) {
+  const { code, sentence } = typeof error === 'string' ? coded(error) : { code: error.code, sentence: error.sentence ?? String(error) };
+  return h('div', { class: 'problem', role: 'alert' }, code && h('code', {}, code), h('div', {}, h('p', {}, sentence),
+    ERRORS[code] && h('p', { class: 'advice' }, ERRORS[code]), actions.length > 0 && h('div', { class: 'tools' }, actions)));
+}
+
+/** `announce(text)` speaks; `changed()`: the list of jobs is not what it was; `reuse(job)`: its photo and settings are wanted again. */
+export function createJob({ announce, changed, reuse }) {
+  const element = h('div', { class: 'job' });
+  let watch = new AbortController();
+
+  function close() {
+    watch.abort();
+    watch = new AbortController();
+    element.replaceChildren();
+    return watch.signal;
+  }
+
+  async function open(id) {
+    const signal = close();
+    const live = createProgress(id, announce, changed);
+    let status = '';
+    element.replaceChildren(h('p', { class: 'soft' }, 'Opening the job.'));
+    try {
+      await api.follow(id, signal, {
+        job(job) {
+          if (signal.aborted) return;
+          live.lost(null);
+          if (job.status !== status) changed();
+          if (api.OVER.has(job.status)) { if (!api.OVER.has(status)) finish(job, signal); }
+          else {
+            if (!live.element.isConnected) element.replaceChildren(live.element);
+            live.job(job);
+          }
+          if (status && status !== job.status) announce(`${WORDS[job.status]}.`);
+          status = job.status;
+        },
+        progress: live.progress, log: live.log, lost: live.lost,
+      });
+    } catch (error) {
+      if (!signal.aborted) element.replaceChildren(problem(error));
+    }
+  }
+
+  async function finish(job, signal) {
+    const again = h('button', { type: 'button', onclick: () => reuse(job) }, 'Use photo and settings again');
+    if (job.status !== 'completed') {
+      const said = job.error ? String(job.error) : 'CANCELLED: The job was cancelled.';
+      element.replaceChildren(heading(job), problem(said, again), logs(job.logs ?? []));
+      return;
+    }
+    try {
+      const [drawing, photo] = await Promise.all([drawingOf(job), api.source(api.inputPath(job.job_id))]);
+      if (signal.aborted) return;
+      element.replaceChildren(heading(job, downloads(job), again), shown(job, drawing, photo), logs(job.logs ?? []));
+    } catch (error) {
+      if (!signal.aborted) element.replaceChildren(heading(job, downloads(job), again), problem(error));
+    }
+  }
+  return { element, open, close };
+}
+
+function heading(job, ...beside) {
+  const from = job.started_at ?? job.created_at;
+  const took = job.result?.processing_time_ms ?? (job.finished_at && from ? new Date(job.finished_at) - new Date(from) : null);
+  return h('div', { class: 'heading' }, h('div', {}, h('h2', {}, WORDS[job.status] ?? job.status, took !== null && h('span', { class: 'soft' }, ` in ${duration(took)}`)),
+    h('p', { class: 'note id' }, job.job_id)), h('div', { class: 'tools' }, beside));
+}
+
+async function drawingOf(job) {
+  return parseDrawing(await api.text(api.outputPath(job.job_id, 'svg')));
+}
+
+function shown(job, drawing, photo) {
+  const result = { job_id: job.job_id, ...job.result };
+  const viewer = createViewer({ result, drawing, pictures: [{ name: 'photo', src: photo, rect: photoPart(result.frame) }], settings: job.settings ?? null });
+  // a browser that cannot show the photo's kind still shows the drawing
+  viewer.querySelector('.picture').addEventListener('error', () => {
+    viewer.querySelector('[data-value=after]').click();
+    viewer.querySelector('.under .choice').replaceWith(h('p', { class: 'note' }, 'This browser cannot show the photo’s kind of picture.'));
+  });
+  return viewer;
+}
+
+function downloads(job) {
+  const made = FILES.filter(([kind]) => job.result[`${kind}_path`] || job.result[`${kind}_url`]);
+  return made.map(([kind, label, name]) => {
+    const path = api.outputPath(job.job_id, kind);
+    const link = h('a', { class: 'button', href: path, download: `${job.job_id}-${name}` }, label);
+    if (api.hasKey()) link.addEventListener('click', async event => {
+      if (link.href.startsWith('blob:')) return;
+      event.preventDefault();
+      link.href = URL.createObjectURL(await api.blob(path));
+      link.click();
+    });
+    return link;
+  });
+}
+
+function logs(lines) {
+  if (!lines.length) return null;
+  const text = lines.map(line => typeof line === 'string' ? line : JSON.stringify(line)).join('\n');
+  return h('details', { class: 'logs' }, h('summary', {}, `Log, ${lines.length} lines`), h('pre', { tabindex: 0 }, text));
+}
+
+/** The live part: place in the queue, phases, percent, log, cancel. */
+function createProgress(id, announce, changed) {
+  const title = h('h2', {}, 'Waiting'), step = h('p', { class: 'soft' }), away = h('p', { class: 'lost', hidden: true, role: 'status' });
+  const bar = h('progress', { max: 100, value: 0, 'aria-label': 'Progress of the job' });
+  const percent = h('output', { class: 'percent' }, '');
+  const phases = Object.entries(PHASES).map(([key, [name, meaning]]) => h('li', { 'data-key': key, 'data-state': 'ahead' }, h('b', {}, name), h('span', {}, meaning)));
+  const lines = h('pre', { tabindex: 0, 'aria-label': 'Log' });
+  const cancel = h('button', {
+    type: 'button', async onclick() {
+      cancel.disabled = true;
+      try { await api.cancelJob(id); step.textContent = 'It is being cancelled: it ends at its next step.'; changed(); }
+      catch (error) { cancel.disabled = false; step.textContent = error.sentence ?? String(error); }
+    },
+  }, 'Cancel');
+  const photo = h('img', { alt: 'The photo of this job', class: 'waiting' });
+  api.source(api.inputPath(id)).then(src => { photo.src = src; }, () => photo.remove());
+  photo.addEventListener('error', () => photo.remove());
+  const element = h('div', { class: 'progress' }, h('div', { class: 'heading' }, h('div', {}, title, h('p', { class: 'note id' }, id)), cancel),
+    away, h('div', { class: 'meter' }, bar, percent), step, h('ol', { class: 'phases' }, phases), photo,
+    h('details', { class: 'logs' }, h('summary', {}, 'Log'), lines));
+  let phase = '', number = -1;
+
+  function progress(report) {
+    if (!report || report.number < number) return;
+    number = report.number;
+    bar.value = report.percent;
+    percent.textContent = `${Math.round(report.percent)} %`;
+    step.textContent = report.step ? `${PHASES[report.phase]?.[0] ?? report.phase}: ${report.step}` : '';
+    const at = phases.findIndex(item => item.dataset.key === report.phase);
+    phases.forEach((item, index) => {
+      item.dataset.state = index < at ? 'done' : index === at ? 'now' : 'ahead';
+      if (index === at) item.setAttribute('aria-current', 'step'); else item.removeAttribute('aria-current');
+    });
+    if (report.phase !== phase) announce(PHASES[report.phase]?.[0] ?? report.phase);
+    phase = report.phase;
+  }
+  return {
+    element, progress,
+    job(job) {
+      title.textContent = WORDS[job.status];
+      if (job.status === 'pending') {
+        const before = Math.max(0, (job.queue_position ?? 1) - 1);
+        step.textContent = before === 0 ? 'It is next.' : `${before} ${before === 1 ? 'job' : 'jobs'} before it.`;
+        if (job.attempts > 0) step.textContent += ' It was interrupted and runs again.';
+      } else progress(job.progress);
+      if (job.logs?.length && !lines.textContent) lines.textContent = job.logs.map(line => typeof line === 'string' ? line : JSON.stringify(line)).join('\n');
+    },
+    log(line) {
+      const text = typeof line === 'string' ? line : line.line ?? line.message ?? JSON.stringify(line);
+      lines.append(`${lines.textContent ? '\n' : ''}${text}`);
+    },
+    lost(error) {
+      away.hidden = error === null;
+      if (error) away.textContent = error.sentence ?? 'The connection was lost. It is tried again.';
+    },
+  };
+}
