@@ -53,7 +53,7 @@ function layers(stage, boxes) {
   const marks = on => { stage.marks.style.display = on ? '' : 'none'; };
   marks(false);
   stage.drawing.classList.add('printed');
-  return [
+  return h('div', {},
     h('h3', {}, 'Layers'),
     h('div', { class: 'tools' },
       toggle('Fills', true, show('#fills'), { 'data-layer': 'fills' }),
@@ -61,8 +61,7 @@ function layers(stage, boxes) {
       toggle(boxes.length ? `Removed (${boxes.length})` : 'Vehicle box', false, marks, { 'data-layer': 'marks' }),
       toggle('Scale lines', true, on => stage.drawing.classList.toggle('printed', on), { title: 'Off: lines stay as wide as they are when zooming' })),
     h('h3', {}, 'Backdrop'),
-    choice('Backdrop', [['paper', 'Paper'], ['checks', 'Checks'], ['night', 'Dark']], 'paper', stage.setBackdrop),
-  ];
+    choice('Backdrop', [['paper', 'Paper'], ['checks', 'Checks'], ['night', 'Dark']], 'paper', stage.setBackdrop));
 }
 
 function colors(result, drawing, paths) {
@@ -80,13 +79,12 @@ function colors(result, drawing, paths) {
     onclick() { for (const other of buttons) press(other, other === button); show(); },
   }, 'only');
   const unused = result.palette.filter(color => !paths.get(color.toUpperCase()));
-  return [
+  return h('div', {},
     h('div', { class: 'row' }, h('h3', {}, 'Colours, paths'), h('span', { class: 'tools small' },
       h('button', { type: 'button', 'data-colors': 'all', onclick: all(true) }, 'All'),
       h('button', { type: 'button', 'data-colors': 'none', onclick: all(false) }, 'None'))),
     h('ul', { class: 'colors' }, buttons.map(button => h('li', {}, button, only(button)))),
-    unused.length > 0 && h('p', { class: 'note unused' }, 'Not used: ', unused.map(color => h('span', { title: color, role: 'img', 'aria-label': color }, swatch(color)))),
-  ];
+    unused.length > 0 && h('p', { class: 'note unused' }, 'Not used: ', unused.map(color => h('span', { title: color, role: 'img', 'aria-label': color }, swatch(color)))));
 }
 
 function warnings(list) {
@@ -161,13 +159,15 @@ function plain(value) {
   return typeof value === 'number' ? number(value) : String(value);
 }
 
+/** Settings that the result tells itself. */
+const TOLD = new Set(['palette_hex_list', 'seed', 'schema']);
 const title = key => key[0].toUpperCase() + key.slice(1).replaceAll('_', ' ');
 
 function facts(result, settings) {
   const { frame, draw, versions } = result;
   const rows = {
     Job: result.job_id, Engine: result.engine, Seed: String(result.seed),
-    ...Object.fromEntries(Object.entries(settings ?? {}).map(([key, value]) => [title(key), plain(value)])),
+    ...Object.fromEntries(Object.entries(settings ?? {}).filter(([key]) => !TOLD.has(key)).map(([key, value]) => [title(key), plain(value)])),
     'Working raster': `${frame.width} × ${frame.height}`,
     'Photo to raster': `× ${number(frame.scale)}, from ${number(frame.x0)}, ${number(frame.y0)}`,
     'Peak video memory': result.peak_vram_mb ? `${number(result.peak_vram_mb)} MB` : null,
@@ -186,9 +186,9 @@ function raw(result) {
   return section('As data', h('details', {}, h('summary', {}, 'The whole result as JSON'), h('pre', { tabindex: 0 }, text)));
 }
 
-/** An SVG file's text as an element of this page, ready for `createViewer`. Throws when it is not an SVG. */
+/** An SVG file's text as an element of this page, cleaned before the page ever holds it. Throws when it is not an SVG. */
 export function parseDrawing(text) {
   const parsed = new DOMParser().parseFromString(text, 'image/svg+xml').documentElement;
   if (parsed.localName !== 'svg' || parsed.namespaceURI !== s('svg').namespaceURI) throw new Error('The drawing is not an SVG.');
-  return document.importNode(parsed, true);
+  return document.importNode(clean(parsed), true);
 }

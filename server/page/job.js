@@ -130,16 +130,16 @@ function createProgress(id, announce, changed) {
     },
   }, 'Cancel');
   const photo = h('img', { alt: 'The photo of this job', class: 'waiting' });
-  api.source(api.inputPath(id)).then(src => { photo.src = src; }, () => photo.remove());
   photo.addEventListener('error', () => photo.remove());
   const element = h('div', { class: 'progress' }, h('div', { class: 'heading' }, h('div', {}, title, h('p', { class: 'note id' }, id)), cancel),
     away, h('div', { class: 'meter' }, bar, percent), step, h('ol', { class: 'phases' }, phases), photo,
     h('details', { class: 'logs' }, h('summary', {}, 'Log'), lines));
-  let phase = '', number = -1;
+  let phase = '', number = -1, asked = false;
 
   function progress(report) {
     if (!report || report.number < number) return;
     number = report.number;
+    title.textContent = WORDS.processing;
     bar.value = report.percent;
     percent.textContent = `${Math.round(report.percent)} %`;
     step.textContent = report.step ? `${PHASES[report.phase]?.[0] ?? report.phase}: ${report.step}` : '';
@@ -155,6 +155,8 @@ function createProgress(id, announce, changed) {
     element, progress,
     job(job) {
       title.textContent = WORDS[job.status];
+      if (!asked) api.source(api.inputPath(id)).then(src => { photo.src = src; }, () => photo.remove());
+      asked = true;
       if (job.status === 'pending') {
         const before = Math.max(0, (job.queue_position ?? 1) - 1);
         step.textContent = before === 0 ? 'It is next.' : `${before} ${before === 1 ? 'job' : 'jobs'} before it.`;

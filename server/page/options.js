@@ -51,7 +51,7 @@ export function createOptions(palette) {
   const weights = NEURAL.map(([key, label, meaning, min, max, step]) => [key, numeric(min, max, step, 'default'), label, meaning]);
   size.value = '4096';
 
-  const [picture] = group('Picture', 'background, size, detail', true,
+  const [picture] = group('Picture', 'background, size, detail', false,
     field('Background', background, 'What stands behind the vehicle.'),
     field('Canvas', canvas, 'What the files show.'),
     field('Working size', size, 'Side of the square that is traced, in units of the SVG. A smaller one is quicker and coarser.'),
@@ -59,7 +59,7 @@ export function createOptions(palette) {
   const [lines] = group('Lines', 'mode, width, colour', false,
     stroke, h('p', { class: 'note' }, 'Boundaries run between colours and round the vehicle; centrelines are inner lines, such as panel gaps.'),
     h('div', { class: 'two' }, field('Width', width, 'In units of the square.'), field('Colour', color, 'Any hex colour.')));
-  const [removal] = group('Remove from the vehicle', 'plates, lettering', false, remove, field('Other things', other, 'Separated by commas. What the engine cannot find is told as a warning.'));
+  const [removal] = group('Removal', 'plates, lettering, badges', false, remove, field('Other things', other, 'Separated by commas. What the engine cannot find is told as a warning.'));
   const [files] = group('Files and seed', 'SVG, PNG, PDF, report', false, outputs, field('Seed', seed, 'The same photo, settings and seed give the same file.'));
   const [neural] = group('Neural drawing', 'preset, weights, prompt', false,
     field('Preset', preset, 'How many steps are taken.'),

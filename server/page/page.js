@@ -108,7 +108,8 @@ function route() {
   if (id) {
     show(job.element);
     job.open(id);
-    $('work').scrollIntoView({ block: 'nearest' });
+    const top = $('work').getBoundingClientRect().top;
+    if (top < 0 || top > innerHeight / 2) $('work').scrollIntoView();
   } else if (location.hash !== '#history' && location.hash !== '#work') {
     job.close();
     show(photo.element);
