@@ -64,7 +64,7 @@ export function createJob({ announce, changed, reuse }) {
     try {
       const [drawing, photo] = await Promise.all([drawingOf(job), api.source(api.inputPath(job.job_id))]);
       if (signal.aborted) return;
-      element.replaceChildren(heading(job, downloads(job), again), shown(job, drawing, photo), logs(job.logs ?? []));
+      element.replaceChildren(heading(job, warned(job), downloads(job), again), shown(job, drawing, photo), logs(job.logs ?? []));
     } catch (error) {
       if (!signal.aborted) element.replaceChildren(heading(job, downloads(job), again), problem(error));
     }
@@ -77,6 +77,14 @@ function heading(job, ...beside) {
   const took = job.result?.processing_time_ms ?? (job.finished_at && from ? new Date(job.finished_at) - new Date(from) : null);
   return h('div', { class: 'heading' }, h('div', {}, h('h2', {}, WORDS[job.status] ?? job.status, took !== null && h('span', { class: 'soft' }, ` in ${duration(took)}`)),
     h('p', { class: 'note id' }, job.job_id)), h('div', { class: 'tools' }, beside));
+}
+
+/** Warnings stand under the drawing; this says above it that there are some. */
+function warned(job) {
+  const count = job.result.warnings.length;
+  if (!count) return null;
+  const show = () => { const list = document.querySelector('.warnings'); list.tabIndex = -1; list.focus(); };
+  return h('button', { type: 'button', class: 'warned', onclick: show }, `${count} ${count === 1 ? 'warning' : 'warnings'}`);
 }
 
 async function drawingOf(job) {

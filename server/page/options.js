@@ -61,7 +61,7 @@ export function createOptions(palette) {
     h('div', { class: 'two' }, field('Width', width, 'In units of the square.'), field('Colour', color, 'Any hex colour.')));
   const [removal] = group('Removal', 'plates, lettering, badges', false, remove, field('Other things', other, 'Separated by commas. What the engine cannot find is told as a warning.'));
   const [files] = group('Files and seed', 'SVG, PNG, PDF, report', false, outputs, field('Seed', seed, 'The same photo, settings and seed give the same file.'));
-  const [neural] = group('Neural drawing', 'preset, weights, prompt', false,
+  const [neural] = group('Neural drawing', 'preset, prompt', false,
     field('Preset', preset, 'How many steps are taken.'),
     h('div', { class: 'two' }, weights.map(([, input, label, meaning]) => field(label, input, meaning))),
     field('Prompt', prompt, 'Empty: the server’s own.'), field('Negative prompt', negative, 'What the drawing should not have.'), low);
