@@ -11,7 +11,11 @@ export class Refusal extends Error {
   }
 }
 
-export function onUnauthorized(ask) { askForKey = ask; }
+/** `ask(sentence)` → the key or null. Whoever is refused while it is being asked waits for the same answer. */
+export function onUnauthorized(ask) {
+  let asking = null;
+  askForKey = sentence => asking ??= ask(sentence).finally(() => { asking = null; });
+}
 export const hasKey = () => key !== '';
 
 const headers = more => key ? { 'X-API-Key': key, ...more } : { ...more };
@@ -135,14 +139,16 @@ export const OVER = new Set(['completed', 'failed', 'cancelled']);
  * `tell.job(job)`, `tell.progress(progress)`, `tell.log(line)`, `tell.lost(error)`. Throws when the job is not there.
  */
 export async function follow(id, signal, tell) {
-  let last = '', wait = 500;
+  let last = '', wait = 500, status = '', heard = 0;
   const ask = async () => {
     const told = await getJob(id, signal);
+    status = told.status;
     tell.job(told);
     return OVER.has(told.status);
   };
-  // nobody sends an event when the queue before a job gets shorter
-  const pulse = setInterval(() => { if (document.visibilityState === 'visible') ask().catch(tell.lost); }, 3000);
+  // nobody sends an event when the queue before a job gets shorter, and a proxy may hold events back
+  const deaf = () => status === 'pending' || Date.now() - heard > 8000;
+  const pulse = setInterval(() => { if (document.visibilityState === 'visible' && deaf()) ask().catch(tell.lost); }, 3000);
   signal.addEventListener('abort', () => clearInterval(pulse), { once: true });
   try {
     while (!signal.aborted) {
@@ -151,6 +157,7 @@ export async function follow(id, signal, tell) {
         await stream(`${job(id)}/events`, last, signal, (event, data, number) => {
           last = number || last;
           wait = 500;
+          heard = Date.now();
           if (event === 'progress') tell.progress(data);
           else if (event === 'log') tell.log(data);
         });

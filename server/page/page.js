@@ -10,7 +10,7 @@ import { createPhoto } from '/page/photo.js';
 
 const $ = id => document.getElementById(id);
 const announce = text => { $('announce').textContent = text; };
-const jobInAddress = () => /^#job=(.+)$/.exec(location.hash)?.[1] ?? null;
+const jobInAddress = () => /^#job=([\w.-]+)$/.exec(location.hash)?.[1] ?? null;
 const store = { get: name => JSON.parse(localStorage.getItem(name) ?? 'null'), set: (name, value) => localStorage.setItem(name, JSON.stringify(value)) };
 
 let file = null, attempt = null;
@@ -140,7 +140,6 @@ dress(document.documentElement.dataset.theme);
 $('theme').append(theme);
 
 api.onUnauthorized(sentence => new Promise(resolve => {
-  if (document.querySelector('dialog[open]')) { resolve(null); return; }
   const field = h('input', { type: 'password', autocomplete: 'current-password', required: true, id: 'key' });
   let given = null;
   const dialog = h('dialog', { 'aria-labelledby': 'key-title' }, h('form', { method: 'dialog', onsubmit() { given = field.value; } }, h('h2', { id: 'key-title' }, 'API key'),
