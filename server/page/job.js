@@ -9,6 +9,9 @@ import * as api from '/page/api.js';
 const FILES = [['svg', 'SVG', 'illustration.svg'], ['png', 'PNG', 'preview.png'], ['pdf', 'PDF', 'illustration.pdf'], ['report', 'Report', 'report.html']];
 const WORDS = { pending: 'Waiting', processing: 'Drawing', completed: 'Done', failed: 'Failed', cancelled: 'Cancelled' };
 
+/** The tab's title, so that a tab in the background tells how far it is. */
+const entitle = told => { document.title = told ? `${told} · Vehicle to vector` : 'Vehicle to vector'; };
+
 /** What went wrong, and what to do about it. `error`: a Refusal, or a job's "CODE: sentence". */
 export function problem(error, ...actions) {
   const { code, sentence } = typeof error === 'string' ? coded(error) : { code: error.code, sentence: error.sentence ?? String(error) };
@@ -25,6 +28,7 @@ export function createJob({ announce, changed, reuse }) {
     watch.abort();
     watch = new AbortController();
     element.replaceChildren();
+    entitle('');
     return watch.signal;
   }
 
@@ -46,6 +50,7 @@ export function createJob({ announce, changed, reuse }) {
           }
           if (status && status !== job.status) announce(`${WORDS[job.status]}.`);
           status = job.status;
+          if (status !== 'processing') entitle(WORDS[status]);
         },
         progress: live.progress, log: live.log, lost: live.lost,
       });
@@ -150,6 +155,7 @@ function createProgress(id, announce, changed) {
     title.textContent = WORDS.processing;
     bar.value = report.percent;
     percent.textContent = `${Math.round(report.percent)} %`;
+    entitle(percent.textContent);
     step.textContent = report.step ? `${PHASES[report.phase]?.[0] ?? report.phase}: ${report.step}` : '';
     const at = phases.findIndex(item => item.dataset.key === report.phase);
     phases.forEach((item, index) => {

@@ -110,12 +110,19 @@ function route() {
     job.open(id);
     const top = $('work').getBoundingClientRect().top;
     if (top < 0 || top > innerHeight / 2) $('work').scrollIntoView();
-  } else if (location.hash !== '#history' && location.hash !== '#work') {
+  } else {
     job.close();
     show(photo.element);
   }
 }
 addEventListener('hashchange', route);
+// links within the page leave the address alone, which holds the job
+for (const link of document.querySelectorAll('a[href="#history"], a[href="#work"]')) link.addEventListener('click', event => {
+  event.preventDefault();
+  const target = $(link.hash.slice(1));
+  target.scrollIntoView();
+  target.focus({ preventScroll: true });
+});
 
 // a picture can be dropped or pasted anywhere
 const pictured = transfer => [...(transfer?.files ?? [])][0];
@@ -143,7 +150,7 @@ api.onUnauthorized(sentence => new Promise(resolve => {
   const field = h('input', { type: 'password', autocomplete: 'current-password', required: true, id: 'key' });
   let given = null;
   const dialog = h('dialog', { 'aria-labelledby': 'key-title' }, h('form', { method: 'dialog', onsubmit() { given = field.value; } }, h('h2', { id: 'key-title' }, 'API key'),
-    h('p', { class: 'soft' }, sentence), h('label', { for: 'key' }, 'Key'), field,
+    h('p', { class: 'soft' }, sentence), h('input', { type: 'text', autocomplete: 'username', value: 'api-key', hidden: true }), h('label', { for: 'key' }, 'Key'), field,
     h('div', { class: 'tools' }, h('button', { class: 'primary' }, 'Go on'), h('button', { type: 'button', onclick: () => dialog.close() }, 'Not now'))));
   dialog.addEventListener('close', () => { dialog.remove(); resolve(given); });
   document.body.append(dialog);
