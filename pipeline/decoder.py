@@ -217,7 +217,7 @@ def _to_srgb(colour: Image.Image, profile: bytes | None, warnings: list[str]) ->
         if space == {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[fitting.mode]:
             return _through(fitting, source)
         warnings.append(IGNORED_PROFILE)
-    except (OSError, ImageCms.PyCMSError):
+    except (OSError, ImageCms.PyCMSError, UnicodeDecodeError):  # the last: a colour space whose name is no ASCII
         warnings.append(IGNORED_PROFILE)
     return colour
 
