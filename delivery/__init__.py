@@ -7,7 +7,7 @@ from delivery.artifact import CONTENT_TYPES, RESULT_NAME, Artifact, safe_prefix
 from delivery.bucket import Bucket, bucket_from_s3_config, configured_bucket
 from delivery.inline import INLINE_LIMIT, deliver_inline
 from delivery.local import deliver_local, local_urls
-from delivery.s3 import deliver_s3, fetch_s3, s3_urls
+from delivery.s3 import check_bucket, deliver_s3, fetch_s3, s3_urls
 
 __all__ = [
     "CONTENT_TYPES",
@@ -16,6 +16,7 @@ __all__ = [
     "Artifact",
     "Bucket",
     "bucket_from_s3_config",
+    "check_bucket",
     "configured_bucket",
     "deliver_inline",
     "deliver_local",

@@ -27,7 +27,8 @@ class Bucket:
     """A bucket of an S3 service and how to speak with it. Its printed form shows neither key.
 
     `endpoint_url` None is AWS; `region` None is derived (`signing_region`); `path_style` None means path-style addresses
-    wherever an endpoint is given. Timeouts are seconds per attempt, `max_attempts` counts the first one.
+    wherever an endpoint is given. Timeouts are seconds per wait, `max_attempts` counts the first one, `seconds` bound a whole
+    delivery or fetch. `deployments`: the worker's own bucket, not one that a job brought; `allow_private`: its addresses may be private.
     """
 
     endpoint_url: str | None
@@ -40,8 +41,11 @@ class Bucket:
     public_base_url: str | None = None
     path_style: bool | None = None
     connect_timeout: float = 10.0
-    read_timeout: float = 60.0
+    read_timeout: float = 20.0
     max_attempts: int = 3
+    seconds: float = 60.0
+    deployments: bool = True
+    allow_private: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.url_expiry_seconds <= MAX_URL_EXPIRY_SECONDS:
@@ -80,12 +84,14 @@ def bucket_from_s3_config(
     config: object,
     *,
     check_endpoint: Callable[[str], None],
+    allow_private: bool = False,
     prefix: str = "",
     url_expiry_seconds: int = 24 * 3600,
 ) -> Bucket:
     """A job's own bucket from its top-level `s3Config {accessId, accessSecret, bucketName, endpointUrl}`.
 
-    `check_endpoint` is called with the endpoint's URL and refuses (by raising) addresses that jobs may not reach. The
+    `check_endpoint` is called with the endpoint's URL and refuses (by raising) addresses that jobs may not reach, early; every later
+    connection is checked again unless `allow_private`. The
     deployment's region and public address are not taken over: they belong to another bucket. `INVALID_INPUT` names unknown,
     missing and ill-typed keys, never a value.
     """
@@ -106,7 +112,16 @@ def bucket_from_s3_config(
         raise JobError(Code.INVALID_INPUT, fault)
     plain = plain_endpoint(endpoint, name)
     check_endpoint(plain)
-    return Bucket(plain, access_key, secret_key, name, prefix=prefix.strip("/"), url_expiry_seconds=url_expiry_seconds)
+    return Bucket(
+        plain,
+        access_key,
+        secret_key,
+        name,
+        prefix=prefix.strip("/"),
+        url_expiry_seconds=url_expiry_seconds,
+        deployments=False,
+        allow_private=allow_private,
+    )
 
 
 def _fault(name: str, endpoint: str | None, called: tuple[str, str]) -> str | None:

@@ -7,14 +7,16 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 from delivery.artifact import Artifact, in_order, safe_prefix
 from delivery.bucket import Bucket, signing_region
-from delivery.s3_errors import answered, delivery_failed, input_failed
+from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
+from delivery.transport import sender
 from pipeline.errors import Code, JobError
+from pipeline.network import Deadline
 
 _log = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
@@ -22,6 +24,9 @@ _Done = TypeVar("_Done")
 
 _THREADS = 4
 _CHECK_SECONDS = 0.2  # how often a cancelled or late job is noticed while requests are under way
+_ROLL_BACK_SECONDS = 15.0
+_PROBE_SECONDS = 15.0
+_PROBE_KEY = ".vehicle-vector/takes-files"
 _CHUNK = 1 << 16
 _MOST_KEPT_BYTES = 256 * 1024 * 1024  # the largest earlier object that is held in memory to be put back
 _KEPT_HEADERS = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
@@ -60,7 +65,7 @@ def s3_urls(names: Sequence[str], bucket: Bucket, key_prefix: str) -> dict[str, 
     if bucket.public_base_url:
         base = bucket.public_base_url.rstrip("/")
         return {name: f"{base}/{quote(key, safe='/~')}" for name, key in keys.items()}
-    client = _client(bucket)
+    client = _client(bucket, Deadline(bucket.seconds))  # it only signs
     return {name: _presigned(client, bucket, key) for name, key in keys.items()}
 
 
@@ -73,24 +78,28 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
     read is not overwritten (`If-None-Match`).
 
     Raises `DELIVERY_FAILED` with the service's error code, `INVALID_INPUT` for an unsafe `key_prefix`, and what `check` raises.
-    A service that never answers is given up after `max_attempts` times the timeouts.
+    `DELIVERY_FAILED` is fatal where the deployment's own bucket takes nothing any more (`check_bucket`). A service that hangs is
+    given up after `bucket.seconds`, and some more for undoing.
     """
     ordered = in_order(artifacts)
     keys = [object_key(bucket, key_prefix, artifact.name) for artifact in ordered]
-    client = _client(bucket)
+    deadline = Deadline(bucket.seconds)
+    client = _client(bucket, deadline)
     touched: list[_Upload] = []
     with ThreadPoolExecutor(_THREADS, "deliver") as pool:
-        befores = _each(pool, lambda key: _before(client, bucket, key), keys, check)
-        uploads = [_Upload(*each) for each in zip(keys, ordered, befores, strict=True)]
         try:
-            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check)
-            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check)
+            befores = _each(pool, lambda key: _before(client, bucket, key), keys, check, deadline)
+            uploads = [_Upload(*each) for each in zip(keys, ordered, befores, strict=True)]
+            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check, deadline)
+            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check, deadline)
             check()
-        except BaseException as error:
+        except JobError as error:
             left = _roll_back(pool, bucket, touched)
-            if left and isinstance(error, JobError):
-                names = ", ".join(sorted(upload.artifact.name for upload in left))
-                raise JobError(error.code, f"{error.sentence} Not undone in the bucket: {names}.") from error
+            names = ", ".join(sorted(upload.artifact.name for upload in left))
+            sentence = f"{error.sentence} Not undone in the bucket: {names}." if left else error.sentence
+            raise JobError(error.code, sentence, fatal=_takes_nothing(error, bucket)) from error
+        except BaseException:
+            _roll_back(pool, bucket, touched)
             raise
     return s3_urls([artifact.name for artifact in ordered], bucket, key_prefix)
 
@@ -109,30 +118,67 @@ def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable
     if name != bucket.name:
         raise JobError(Code.INPUT_FORBIDDEN, "Only the configured bucket, or the one in the job's s3Config, may be read.")
     check()
-    client = _client(bucket)
-    with answered(lambda error: input_failed(error, bucket)):
-        response = client.get_object(Bucket=bucket.name, Key=key)
-        data = _body(response, max_bytes, check)
+    deadline = Deadline(bucket.seconds)
+    client = _client(bucket, deadline)
+
+    def get(key: str) -> bytes | None:
+        with answered(lambda error: input_failed(error, bucket)):
+            return _body(client.get_object(Bucket=bucket.name, Key=key), max_bytes)
+
+    with ThreadPoolExecutor(1, "fetch") as pool:
+        (data,) = _each(pool, get, [key], check, deadline)
     if data is None:
         raise JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
     return data
 
 
-def _body(response: dict[str, Any], max_bytes: int, check: Callable[[], None]) -> bytes | None:
+def check_bucket(bucket: Bucket) -> None:
+    """Prove that the bucket takes files: a tiny object is stored below its prefix, and deleted again where that is allowed.
+
+    Raises a fatal `DELIVERY_FAILED` with the service's code and advice, or that it does not answer.
+    """
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    client = _client(bucket, Deadline(_PROBE_SECONDS))
+    place = {"Bucket": bucket.name, "Key": object_key(bucket, _PROBE_KEY.partition("/")[0], _PROBE_KEY.partition("/")[2])}
+    try:
+        with answered(lambda error: delivery_failed(error, bucket)):
+            client.put_object(**place, Body=b"", ContentType="text/plain")
+            try:
+                client.delete_object(**place)
+            except ClientError as error:
+                _log.warning("the bucket lets nothing be deleted (%s): failed deliveries cannot be undone", error_code(error))
+    except JobError as refused:
+        raise JobError(refused.code, refused.sentence, fatal=True) from refused
+
+
+def _takes_nothing(error: JobError, bucket: Bucket) -> bool:
+    """Whether every further job would fail like this one: the deployment's bucket has refused, and refuses the probe too."""
+    refused = getattr(getattr(error, "__cause__", None), "response", None) or error.code is Code.DELIVERY_FAILED
+    if not (bucket.deployments and refused):
+        return False
+    try:
+        check_bucket(bucket)
+    except JobError:
+        return True
+    return False
+
+
+def _body(response: dict[str, Any], max_bytes: int) -> bytes | None:
     """What a get brings, None as soon as it is more than `max_bytes`; not every service tells the length beforehand."""
     with closing(response["Body"]) as body:
         if int(response.get("ContentLength") or 0) > max_bytes:
             return None
         data = bytearray()
         for chunk in body.iter_chunks(_CHUNK):
-            check()
             data += chunk
             if len(data) > max_bytes:
                 return None
     return bytes(data)
 
 
-def _client(bucket: Bucket) -> Any:
+def _client(bucket: Bucket, deadline: Deadline) -> Any:
+    """A client whose every request goes through `delivery.transport` and ends by the deadline."""
     import boto3  # noqa: PLC0415 - see the module's docstring
     from botocore.config import Config  # noqa: PLC0415
 
@@ -149,7 +195,7 @@ def _client(bucket: Bucket) -> Any:
         # AWS_ENDPOINT_URL in the environment must not send a job's files elsewhere
         ignore_configured_endpoint_urls=True,
     )
-    return boto3.session.Session().client(
+    client = boto3.session.Session().client(
         "s3",
         endpoint_url=bucket.endpoint_url,
         region_name=signing_region(bucket),
@@ -157,6 +203,8 @@ def _client(bucket: Bucket) -> Any:
         aws_secret_access_key=bucket.secret_key,
         config=config,
     )
+    client.meta.events.register("before-send.s3", sender(bucket, deadline))
+    return client
 
 
 def _presigned(client: Any, bucket: Bucket, key: str) -> str:
@@ -164,8 +212,10 @@ def _presigned(client: Any, bucket: Bucket, key: str) -> str:
     return str(client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=bucket.url_expiry_seconds))
 
 
-def _each(pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: Sequence[_Item], check: Callable[[], None]) -> list[_Done]:
-    """`function` of every item, in parallel; when one raises, or `check` does, no other starts and the running ones end first."""
+def _each(
+    pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: Sequence[_Item], check: Callable[[], None], deadline: Deadline
+) -> list[_Done]:
+    """`function` of every item, in parallel; when one raises, or `check` does, no other starts and the running ones are ended first."""
     futures: list[Future[_Done]] = [pool.submit(function, item) for item in items]
     try:
         pending = set(futures)
@@ -177,6 +227,7 @@ def _each(pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: S
     except BaseException:
         for future in futures:
             future.cancel()
+        deadline.abort()
         wait(futures)
         raise
     return [future.result() for future in futures]
@@ -196,7 +247,7 @@ def _before(client: Any, bucket: Bucket, key: str) -> _Before:
             if code in {"AccessDenied", "403"}:
                 return _Before(known=False)
             raise
-        data = _body(response, _MOST_KEPT_BYTES, _go_on)
+        data = _body(response, _MOST_KEPT_BYTES)
     if data is None:
         raise JobError(Code.DELIVERY_FAILED, "A far larger object lies under one of this job's keys; choose another output_prefix.")
     return _Before({"Body": data, **{header: response[header] for header in _KEPT_HEADERS if response.get(header)}})
@@ -219,8 +270,9 @@ def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -
 
 
 def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Upload]) -> list[_Upload]:
-    """Undo the uploads; those where that failed. Shorter timeouts: the service may be what is broken."""
-    client = _client(replace(bucket, connect_timeout=min(5.0, bucket.connect_timeout), read_timeout=min(10.0, bucket.read_timeout)))
+    """Undo the uploads; those where that failed. In less time: the service may be what is broken."""
+    deadline = Deadline(min(_ROLL_BACK_SECONDS, bucket.seconds))
+    client = _client(bucket, deadline)
 
     def undo(upload: _Upload) -> bool:
         try:
@@ -234,5 +286,5 @@ def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Uplo
             return False
         return True
 
-    undone = _each(pool, undo, list(touched), _go_on)
+    undone = _each(pool, undo, list(touched), _go_on, deadline)
     return [upload for upload, done in zip(touched, undone, strict=True) if not done]

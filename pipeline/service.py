@@ -266,6 +266,7 @@ def _perform(
         bucket = bucket_from_s3_config(
             s3_config,
             check_endpoint=check,
+            allow_private=worker.environment.allow_private_urls,
             prefix=worker.environment.bucket_prefix,
             url_expiry_seconds=worker.environment.url_expiry_seconds,
         )

@@ -308,7 +308,7 @@ def test_a_redirect_to_a_private_address_is_refused():
         return answers[host](host, port)
 
     with serving({"/": to("http://private.example/")}) as server, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.fetch.is_public", lambda address: address == "127.0.0.1" or is_public(address))
+        patch.setattr("pipeline.network.is_public", lambda address: address == "127.0.0.1" or is_public(address))
         url = f"http://public.example:{server.server_port}/"
         sentence = refusal(Code.INPUT_FORBIDDEN, fetch, url, max_bytes=1000, allow_private=False, resolve=resolve)
         assert "private.example" in sentence
