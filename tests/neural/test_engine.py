@@ -5,6 +5,7 @@ import base64
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,6 +17,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from structlog.testing import capture_logs
 
 from model_cache.catalogue import load_catalogue
 from model_cache.errors import MissingModels
@@ -358,6 +360,7 @@ def test_a_full_card_asks_for_another_worker(monkeypatch, neural_engine, sample,
 
 
 def test_a_network_that_answers_nonsense_is_no_success_and_harms_no_other_job(do, neural_engine, healthy):
+    """It is a bug of the worker's: the caller gets an id, and the log names the network under it."""
     cache = cache_of(neural_engine.steps)
     for name in (
         "grounding-dino",
@@ -376,11 +379,14 @@ def test_a_network_that_answers_nonsense_is_no_success_and_harms_no_other_job(do
         with torch.no_grad():
             parameter.fill_(float("nan"))
         try:
-            with pytest.raises(RuntimeError, match=f"{name}|sdxl"):
+            with capture_logs() as logged, pytest.raises(JobError, match="INTERNAL: ") as caught:
                 do()
         finally:
             with torch.no_grad():
                 parameter.copy_(before)
+        (bug,) = [event for event in logged if event["event"] == "internal_error"]
+        assert bug["error_id"] in caught.value.sentence
+        assert re.search(f"{name}|sdxl", str(bug["exc_info"]))
     assert svg(do()) == healthy
 
 
