@@ -2,9 +2,10 @@
 
     python -m bench.fuzz jobs   --cases 1000000 --seed 0 [--docs]
     python -m bench.fuzz photos --cases 50000   --seed 0 [--real 2000] [--docs]
+    python -m bench.fuzz_parsers --seconds 60                                     (coverage-guided, by atheris)
 
 A case is made from the seed and its number alone: `--only NUMBER` makes one again and says what it is and what it gives.
-The exit status is 1 when anything is wrong. `--docs` writes the counts into docs/security.md.
+The exit status is 1 when anything is wrong. `--docs` writes the counts into docs/security.md, `--json` prints them for a program.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from bench import fuzz_jobs, fuzz_photos
+from bench.fuzz_tally import Tally
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "security.md"
 T = TypeVar("T")
@@ -37,22 +39,18 @@ def _with_bar(cases: int, work: Callable[[Callable[[int], None]], T]) -> T:
         return work(lambda done: bar.advance(task, done))
 
 
-def _jobs(options: argparse.Namespace) -> tuple[Rows, list[tuple[int, str]]]:
-    tally = _with_bar(options.cases, lambda tick: fuzz_jobs.fuzz(options.seed, options.cases, tick))
-    rows = [(f"{target}: {answer}", f"{count:,}") for (target, answer), count in sorted(tally.answers.items())]
-    rows += [("slowest case", f"{1000 * tally.slowest:.0f} ms"), ("growth of the process", f"{tally.grown / 1e6:.0f} MB")]
-    return rows, tally.faults
+def _run(options: argparse.Namespace) -> Tally:
+    if options.what == "jobs":
+        return _with_bar(options.cases, lambda tick: fuzz_jobs.fuzz(options.seed, options.cases, tick))
+    return _with_bar(options.cases + options.real, lambda tick: fuzz_photos.fuzz(options.seed, options.cases, options.real, tick))
 
 
-def _photos(options: argparse.Namespace) -> tuple[Rows, list[tuple[int, str]]]:
-    tally = _with_bar(options.cases + options.real, lambda tick: fuzz_photos.fuzz(options.seed, options.cases, options.real, tick))
+def _rows(what: str, tally: Tally) -> Rows:
     rows = [(answer, f"{count:,}") for answer, count in sorted(tally.answers.items())]
-    rows += [
-        ("slowest picture", f"{tally.slowest:.2f} s"),
-        ("largest decoder", f"{tally.largest / 1e6:.0f} MB"),
-        ("growth of the parent", f"{tally.grown / 1e6:.0f} MB"),
-    ]
-    return rows, tally.faults
+    rows += [("the slowest case", f"{tally.slowest:.2f} s")]
+    if what == "photos":
+        rows += [("the most that a decoder added to its memory", f"{tally.largest / 1e6:.0f} MB")]
+    return [*rows, ("growth of the fuzzing process", f"{tally.grown / 1e6:.0f} MB"), ("faults", f"{len(tally.faults):,}")]
 
 
 def write_docs(what: str, heading: str, rows: Rows) -> None:
@@ -81,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--real", type=int, default=0, help="photos: so many more through pipeline.photo.decode and its own process")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="make this one case again")
     parser.add_argument("--docs", action="store_true", help="write the counts into docs/security.md")
+    parser.add_argument("--json", action="store_true", help="print the counts as one JSON object, not as a table")
     return parser
 
 
@@ -91,23 +90,25 @@ def main() -> int:
         print((fuzz_jobs if options.what == "jobs" else fuzz_photos).tell(options.seed, options.only))
         return 0
     began = time.perf_counter()
-    rows, faults = (_jobs if options.what == "jobs" else _photos)(options)
-    rows += [("faults", f"{len(faults):,}")]
+    tally = _run(options)
     seconds = time.perf_counter() - began
+    if options.json:
+        print(tally.as_json())
+        return 1 if tally.faults else 0
+    rows = _rows(options.what, tally)
     real = f" --real {options.real}" if options.real else ""
     command = f"python -m bench.fuzz {options.what} --cases {options.cases} --seed {options.seed}{real}"
-    heading = f"`{command}`: {datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s on one core of {machine()}."
     table = Table(title=command)
     table.add_column("what")
     table.add_column("count", justify="right")
     for row in rows:
         table.add_row(*row)
     Console().print(table)
-    for number, wrong in faults[:20]:
+    for number, wrong in tally.faults[:20]:
         print(f"case {number}: {wrong}")
     if options.docs:
-        write_docs(options.what, heading, rows)
-    return 1 if faults else 0
+        write_docs(options.what, f"`{command}`: {datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s on one core of {machine()}.", rows)
+    return 1 if tally.faults else 0
 
 
 if __name__ == "__main__":

@@ -5,16 +5,14 @@ Every case is made from the seed and its number alone, so that one case can be m
 
 import math
 import random
-import resource
 import signal
 import time
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak
 from delivery import bucket_from_s3_config, safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.fetch import check_endpoint
@@ -23,8 +21,8 @@ from pipeline.photo import decode_base64
 
 #: Planted where secrets and private texts stand; no sentence may hold it.
 SECRET = "pLaNtEd-5ecret"
-#: Seconds that one case may take, characters of a sentence, bytes by which the process may grow.
-SLOWEST, LONGEST, GROWTH = 5.0, 400, 1_500_000_000
+#: Characters that a sentence may have.
+LONGEST = 400
 #: A host name that the stand-in resolver knows; nothing here asks a real one.
 _PUBLIC, _PRIVATE = "93.184.215.14", "10.0.0.7"
 
@@ -271,16 +269,6 @@ def case(seed: int, number: int) -> tuple[str, Any]:
     return target, TARGETS[target][0](rng)
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was seen: answers by target, faults as (number, what), the slowest case, growth in bytes."""
-
-    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    faults: list[tuple[int, str]] = field(default_factory=list)
-    slowest: float = 0.0
-    grown: int = 0
-
-
 class HangError(BaseException):
     """Raised by the clock: no `except Exception` of what is tested may swallow it."""
 
@@ -320,7 +308,7 @@ def fuzz(seed: int, cases: int, tick: Callable[[int], None]) -> Tally:
     """Run cases 0 to `cases` − 1; `tick(n)` is called after every thousand with how many were done."""
     tally = Tally()
     signal.signal(signal.SIGALRM, _hang)
-    before = 0
+    before = peak()
     for number in range(cases):
         target, raw = case(seed, number)
         began = time.perf_counter()
@@ -328,14 +316,14 @@ def fuzz(seed: int, cases: int, tick: Callable[[int], None]) -> Tally:
         answer, wrong = judge(target, raw)
         signal.setitimer(signal.ITIMER_REAL, 0)
         tally.slowest = max(tally.slowest, time.perf_counter() - began)
-        tally.answers[target, answer] += 1
+        tally.answers[f"{target}: {answer}"] += 1
         if wrong and len(tally.faults) < 200:
             tally.faults.append((number, f"{target}: {wrong}"))
         if number == 100:  # everything is loaded by now
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            before = peak()
         if number % 1000 == 999:
             tick(1000)
-    tally.grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    tally.grown = peak() - before
     if tally.grown > GROWTH:
         tally.faults.append((cases, f"the process grew by {tally.grown:,} bytes"))
     return tally

@@ -7,7 +7,6 @@ and reads as `python -m pipeline.decoder` does. A part of the cases goes through
 import os
 import random
 import re
-import resource
 import select
 import signal
 import struct
@@ -15,9 +14,8 @@ import time
 import traceback
 import zlib
 from base64 import b64encode
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from io import BytesIO
 
@@ -27,14 +25,13 @@ import tifffile
 from PIL import Image
 
 from bench.fuzz_jobs import fault_of
+from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak, resident
 from pipeline import decoder
 from pipeline.errors import Code, JobError
 from pipeline.photo import Limits, decode, sniff
 from pipeline.sample import scene
 from tests.pictures import cmyk_profile, matrix_profile, save
 
-#: Seconds that one picture may take; bytes that one decoder may take and that the parent may grow by.
-SLOWEST, LARGEST = 5.0, 1_500_000_000
 _LIMITS = Limits()
 _EXTREMES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1]
 _BOXES = re.compile(
@@ -53,7 +50,7 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
 @cache
 def seeds() -> tuple[bytes, ...]:
     """Sound files: every format, several modes, profiles, orientations, alpha, frames and depths."""
-    rgb = Image.fromarray(scene(seed=7, width=800, height=533).rgb).resize((150, 100))
+    rgb = Image.fromarray(scene(seed=7, width=320, height=213).rgb).resize((150, 100))
     grey, rgba, deep = rgb.convert("L"), rgb.copy(), np.asarray(rgb.convert("L")).astype(np.uint16) * 257
     rgba.putalpha(grey)
     exif = Image.Exif()
@@ -196,7 +193,7 @@ def case(seed: int, number: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one decoder did: `answer` is "decoded", a code, "crash …" or "fault"; `wrong` says what must not be."""
+    """What one decoder did: `answer` is "decoded", a code, "crash …" or "fault"; `wrong` says what must not be; `bytes`: what it added."""
 
     answer: str
     wrong: str | None
@@ -204,22 +201,13 @@ class Outcome:
     bytes: int
 
 
-@dataclass(slots=True)
-class Tally:
-    """What was seen: answers, faults as (number, what), the slowest picture, the largest decoder and the parent's growth in bytes."""
-
-    answers: Counter[str] = field(default_factory=Counter)
-    faults: list[tuple[int, str]] = field(default_factory=list)
-    crashes: list[int] = field(default_factory=list)
-    slowest: float = 0.0
-    largest: int = 0
-    grown: int = 0
+Read = Callable[[bytes, decoder.Request], decoder.Decoded]
 
 
-def _in_child(data: bytes, request: decoder.Request) -> bytes:
+def _in_child(data: bytes, request: decoder.Request, read: Read) -> bytes:
     try:
         decoder.confine(request)
-        found = decoder.read(data, request)
+        found = read(data, request)
         return f"decoded{'' if found.rgb.shape[2] == 3 and found.rgb.flags.c_contiguous else ' but badly'}".encode()
     except JobError as refusal:
         wrong = fault_of(refusal.sentence)
@@ -228,32 +216,34 @@ def _in_child(data: bytes, request: decoder.Request) -> bytes:
         return f"fault {traceback.format_exc()[-600:]}".encode()
 
 
-def _child(data: bytes, request: decoder.Request, pipe: int) -> None:
+def _child(data: bytes, request: decoder.Request, read: Read, pipe: int) -> None:
+    os.write(pipe, resident().to_bytes(8))
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
-    os.write(pipe, _in_child(data, request))
+    os.write(pipe, _in_child(data, request, read))
     os._exit(0)
 
 
-def forked(data: bytes, request: decoder.Request) -> Outcome:
-    """Decode in a process that is forked from this one."""
+def forked(data: bytes, request: decoder.Request, read: Read = decoder.read) -> Outcome:
+    """Decode in a process that is forked from this one; its memory is what it adds to what it is born with."""
     reading, writing = os.pipe()
     began = time.perf_counter()
     child = os.fork()
     if child == 0:
         try:
-            _child(data, request, writing)
+            _child(data, request, read, writing)
         finally:
             os._exit(9)  # never back into the parent's code
     os.close(writing)
+    born = int.from_bytes(os.read(reading, 8))
     in_time = bool(select.select([reading], [], [], request.seconds)[0])
     said = os.read(reading, 4000).decode() if in_time else ""
     os.close(reading)
     if not in_time:
         os.kill(child, signal.SIGKILL)
     _, status, usage = os.wait4(child, 0)
-    seconds, size = time.perf_counter() - began, 1024 * usage.ru_maxrss
+    seconds, added = time.perf_counter() - began, 1024 * usage.ru_maxrss - born
     answer, _, wrong = said.partition(" ")
     if not in_time:
         answer = "killed for its time"
@@ -262,9 +252,9 @@ def forked(data: bytes, request: decoder.Request) -> Outcome:
         wrong = "" if os.WIFSIGNALED(status) else f"ended with status {status}"
     if seconds > SLOWEST:
         wrong = f"took {seconds:.1f} s"
-    if size > LARGEST:
-        wrong = f"took {size:,} bytes"
-    return Outcome(answer, wrong or None, seconds, size)
+    if added > GROWTH:
+        wrong = f"took {added:,} bytes"
+    return Outcome(answer, wrong or None, seconds, added)
 
 
 def through_production(data: bytes) -> Outcome:
@@ -303,7 +293,7 @@ def fuzz(seed: int, cases: int, real: int, tick: Callable[[int], None]) -> Tally
     pillow_heif.register_heif_opener()
     seeds()
     tally, number, done = Tally(), 0, 0
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     while done < cases:
         data = case(seed, number)
         try:
@@ -320,8 +310,8 @@ def fuzz(seed: int, cases: int, real: int, tick: Callable[[int], None]) -> Tally
         tick(1)
     for crashed in tally.crashes[:50]:
         _add(tally, crashed, through_production(case(seed, crashed)))
-    tally.grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-    if tally.grown > LARGEST:
+    tally.grown = peak() - before
+    if tally.grown > GROWTH:
         tally.faults.append((number, f"the parent grew by {tally.grown:,} bytes"))
     return tally
 

@@ -2,19 +2,39 @@
 
 import json
 import math
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import fuzz_jobs, fuzz_photos
+from bench import fuzz_jobs, fuzz_photos, fuzz_tally
 from pipeline.errors import Code, JobError
 from pipeline.job import DEEPEST, MOST_VALUES, Job, read
 from pipeline.palette import MOST_LISTED
 from pipeline.photo import decode
 from tests.pictures import matrix_profile, quarters, save
 
+ROOT = Path(__file__).parents[1]
+#: A decoder forked from a fresh process, given one sound picture; `BALLAST` makes that process hold more than 2 GB.
+BASE = """
+from io import BytesIO
+import numpy as np
+from PIL import Image
+from bench import fuzz_photos, fuzz_tally
+from pipeline import decoder
+file = BytesIO()
+Image.new("RGB", (99, 99)).save(file, "JPEG")
+def forked(read, seconds=15.0):
+    request = decoder.Request("JPEG", "The picture", True, 10**9, 10**5, 64, seconds)
+    return fuzz_photos.forked(file.getvalue(), request, read)
+"""
+BALLAST = BASE + "held = np.ones(2_200_000_000, np.uint8)\nassert fuzz_tally.resident() > 2_000_000_000\n"
 PHOTO = {"image_base64": "AAAA"}
 KEYS = [field.alias or name for name, field in Job.model_fields.items()]
 
@@ -29,19 +49,60 @@ def refusal(raw: object) -> JobError:
     return caught.value
 
 
+def ran(*command: str) -> str:
+    """What a fresh Python prints: a small process, whatever this one holds."""
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def short_run(*options: str) -> dict[str, Any]:
+    tally = json.loads(ran("-m", "bench.fuzz", *options, "--seed", "1", "--json"))
+    assert tally["faults"] == []
+    assert tally["slowest"] < fuzz_tally.SLOWEST
+    return tally
+
+
 def test_jobs() -> None:
-    tally = fuzz_jobs.fuzz(1, 20_000, lambda _: None)
-    assert tally.faults == []
-    assert sum(tally.answers.values()) == 20_000
-    assert tally.answers["job", "accepted"] > 2000
-    assert tally.answers["job", Code.INVALID_INPUT] > 5000
+    answers = short_run("jobs", "--cases", "8000")["answers"]
+    assert sum(answers.values()) == 8000
+    assert answers["job: accepted"] > 800
+    assert answers["job: INVALID_INPUT"] > 2000
+
+
+def pictures(cases: int, real: int) -> None:
+    tally = short_run("photos", "--cases", str(cases), "--real", str(real))
+    answers, again = tally["answers"], min(50, len(tally["crashes"]))
+    assert sum(n for answer, n in answers.items() if "first bytes" not in answer) == cases + real + again
+    assert answers["decoded"] > cases // 15
+    assert 0 < tally["largest"] < fuzz_tally.GROWTH
 
 
 def test_pictures() -> None:
-    tally = fuzz_photos.fuzz(1, 300, 10, lambda _: None)
-    assert tally.faults == []
-    assert sum(n for answer, n in tally.answers.items() if "first bytes" not in answer) == 310 + min(50, len(tally.crashes))
-    assert tally.answers["decoded"] > 20
+    pictures(300, 10)
+
+
+def test_what_the_fuzzing_process_itself_holds_counts_for_nothing() -> None:
+    """Both ways: the short run begun by a process of over 2 GB, and decoders forked from it."""
+    code = "from tests import test_fuzz; test_fuzz.pictures(60, 1); seen = forked(decoder.read); print(seen.bytes, seen.wrong)"
+    said = ran("-c", BALLAST + code)
+    added, wrong = said.split()
+    assert wrong == "None"
+    assert int(added) < 100_000_000
+
+
+@pytest.mark.parametrize("ballast", [False, True])
+def test_a_decoder_that_takes_too_much_is_caught(ballast: bool) -> None:
+    greedy = "forked(lambda data, request: (np.ones(1_600_000_000, np.uint8), decoder.read(data, request))[1])"
+    outcome = ran("-c", (BALLAST if ballast else BASE) + f"print({greedy})")
+    assert "answer='decoded'" in outcome
+    assert re.search(r"wrong='took 1,6\d\d,\d{3},\d{3} bytes'", outcome), outcome
+
+
+def test_a_decoder_that_hangs_is_caught() -> None:
+    outcome = ran("-c", BASE + "import time; print(forked(lambda *_: time.sleep(60), seconds=5.5))")
+    assert "killed for its time" in outcome
+    assert re.search(r"wrong='took 5\.\d s'", outcome), outcome
 
 
 def test_a_case_can_be_made_again() -> None:
