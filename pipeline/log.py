@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -13,8 +14,18 @@ MOST = 4096
 _CUT = " … "
 
 
-def configure(level: str) -> None:
-    """Send events of `level` (debug, info, warning, error) and above to standard error."""
+def _unheard(_: Mapping[str, Any]) -> None:
+    return None
+
+
+def configure(level: str, heard: Callable[[Mapping[str, Any]], None] = _unheard) -> None:
+    """Send events of `level` (debug, info, warning, error) and above to standard error; `heard` is given each as it stands there."""
+
+    def line(logger: object, method: str, event: structlog.typing.EventDict) -> str:
+        text = bounded_json(logger, method, event)  # shortens the event itself
+        heard(event)
+        return text
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -22,7 +33,7 @@ def configure(level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             # without local variables: they hold whole jobs, a job's own bucket keys with them
             structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
-            bounded_json,
+            line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stream of the moment, not of the start

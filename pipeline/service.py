@@ -107,19 +107,26 @@ class _Destination:
     put: Callable[[list[Artifact]], object] | None = None
 
 
-def _destination(job: Job, worker: Worker, bucket: Bucket | None, job_id: str, folder: Path | None, progress: Progress) -> _Destination:
-    """Decided and checked before any work is done."""
+def _destination(
+    job: Job, worker: Worker, bucket: Bucket | None, job_id: str, folder: Path | None, keep: bool, progress: Progress
+) -> _Destination:
+    """Decided and checked before any work is done. With `keep` the files go to `folder` in any case."""
     inside = worker.environment.in_runpod
     where = job.delivery
     if where == "auto":
-        where = "local" if folder else "s3" if bucket else "inline" if inside else "local"
+        where = "local" if folder and not keep else "s3" if bucket else "inline" if inside else "local"
     prefix = safe_prefix(job.output_prefix or job_id)
     if where == "inline":
         return _Destination(where)
     if where == "s3":
         if bucket is None:
             raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME or send s3Config.")
-        upload = partial(deliver_s3, bucket=bucket, key_prefix=prefix, check=progress.check)
+
+        def upload(files: list[Artifact]) -> None:
+            if folder and keep:
+                deliver_local([file for file in files if file.make is None], folder, check=progress.check)
+            deliver_s3(files, bucket=bucket, key_prefix=prefix, check=progress.check)
+
         return _Destination(where, partial(s3_urls, bucket=bucket, key_prefix=prefix), upload)
     if inside:
         raise JobError(Code.INVALID_INPUT, "delivery is local, which nobody can fetch from inside RunPod; use s3 or inline.")
@@ -229,22 +236,35 @@ _URLS = {"illustration.svg": "svg_url", "preview.png": "png_url", "report.html":
 
 
 def perform(
-    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object = None, folder: Path | None = None
+    job_id: str,
+    raw: object,
+    worker: Worker,
+    progress: Progress,
+    s3_config: object = None,
+    folder: Path | None = None,
+    keep: bool = False,
 ) -> dict[str, Any]:
-    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files.
+    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files; with `keep`
+    they are put there also when they are delivered to a bucket, and are the caller's to remove when that fails.
 
     Raises JobError and nothing else, see `explain`. A failed job leaves no file anywhere. Every job leaves one `job_summary` in the log.
     """
     began = time.perf_counter()
     account = Account(worker.steps.name, worker.steps.cache_counts())
-    progress.ended = account.phase_ended
+    listener = progress.ended
+
+    def ended(phase: str, seconds: float) -> None:
+        account.phase_ended(phase, seconds)
+        listener(phase, seconds)
+
+    progress.ended = ended
 
     def close(answer: Mapping[str, Any] | None, error: JobError | None) -> None:
         progress.close()
         account.close(time.perf_counter() - began, answer, error, worker.steps.cache_counts())
 
     try:
-        answer = _perform(job_id, raw, worker, progress, s3_config, folder, account)
+        answer = _perform(job_id, raw, worker, progress, s3_config, folder, keep, account)
     except Exception as fault:  # noqa: BLE001 - a bug becomes an id for the caller and a traceback in the log
         error = explain(fault)
         close(None, error)
@@ -254,7 +274,7 @@ def perform(
 
 
 def _perform(
-    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object, folder: Path | None, account: Account
+    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object, folder: Path | None, keep: bool, account: Account
 ) -> dict[str, Any]:
     began = time.perf_counter()
     job = read(raw)
@@ -270,7 +290,7 @@ def _perform(
             prefix=worker.environment.bucket_prefix,
             url_expiry_seconds=worker.environment.url_expiry_seconds,
         )
-    destination = _destination(job, worker, bucket, job_id, folder, progress)
+    destination = _destination(job, worker, bucket, job_id, folder, keep, progress)
     account.delivery = destination.name
     photo, matte = _intake(job, worker, bucket, progress, account)
     fetched = round(1000 * (time.perf_counter() - began))

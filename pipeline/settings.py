@@ -7,7 +7,7 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
@@ -263,14 +263,22 @@ def load(override: Path | None = None) -> Settings:
         raise SettingsError(f"Setting {path}: {first['msg']}, not {first['input']!r}.") from None
 
 
+_E = TypeVar("_E", bound=Environment)
+
+
 def environment(values: Mapping[str, str] | None = None) -> Environment:
     """The deployment's settings from environment variables (`values` in place of the process's own, for tests)."""
+    return environment_of(Environment, values)
+
+
+def environment_of(kind: type[_E], values: Mapping[str, str] | None = None) -> _E:
+    """`environment` as a door's own class, which has further variables."""
     source = os.environ if values is None else values
     try:
-        given = {k.lower(): v for k, v in source.items() if k.lower() in Environment.model_fields and v != ""}
+        given = {k.lower(): v for k, v in source.items() if k.lower() in kind.model_fields and v != ""}
         if "log_level" in given:
             given["log_level"] = given["log_level"].lower()
-        return Environment.model_validate(given)
+        return kind.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise SettingsError(f"Environment variable {str(first['loc'][0]).upper()}: {first['msg']}.") from None

@@ -1,0 +1,50 @@
+"""The pod's door: `python -m server`."""
+
+import sys
+from typing import Annotated
+
+import typer
+import uvicorn
+
+import server
+from server.settings import STOP_SECONDS
+
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+
+#: Seconds that a connection may be idle between two requests.
+KEEP_ALIVE = 30
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in: set API_KEY then.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 5090,
+) -> None:
+    """Serve the API, the web page at `/` and the API's description at `/docs`.
+
+    Settings come from the environment: `API_KEY` is wanted of every request, `OUTPUT_DIR` keeps jobs and results, `RETENTION_HOURS` says
+    for how long, `WORKERS` is how many pictures are drawn at once, `ENGINE` and `MODEL_VOLUME_PATH` choose the engine. `docs/settings.md`
+    has them all.
+
+    Try it:
+
+        curl -o car.jpg http://127.0.0.1:5090/api/v1/sample
+        curl -F file=@car.jpg http://127.0.0.1:5090/api/v1/process
+
+    SIGTERM or Ctrl-C stops it: the job at hand gets up to 30 s, and goes back to its place in the queue if they do not suffice.
+
+    Exit status: 0 when it was stopped; 2 with one sentence when a setting is wrong.
+    """
+    uvicorn.run(
+        server.app,
+        host=host,
+        port=port,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=STOP_SECONDS,
+        access_log=False,
+        log_level="warning",
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(app(prog_name="python -m server"))

@@ -1,0 +1,118 @@
+"""The shapes of the API's answers, for its description; and examples that are answers of a real server."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+Status = Literal["pending", "processing", "completed", "failed", "cancelled"]
+JOB_ID = "6f1d0c6f8b1e4a0d9c5e2b7a41f3d8e0"
+
+
+class Problem(BaseModel):
+    """What is wrong (RFC 9457), with the code that docs/errors.md explains."""
+
+    type: str = Field(examples=["about:blank"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no such job; it was deleted, or never was."])
+    code: str = Field(examples=["NOT_FOUND"])
+    job_id: str | None = Field(None, examples=[None])
+
+
+class Submitted(BaseModel):
+    """A job that was queued, or that had been queued before under the same idempotency key."""
+
+    job_id: str = Field(examples=[JOB_ID])
+    status: Status = Field(examples=["pending"])
+
+
+class Progress(BaseModel):
+    """How far a job is."""
+
+    number: int = Field(description="grows from report to report", examples=[17])
+    phase: str = Field(examples=["illustrate"])
+    step: str = Field(examples=["matte"])
+    percent: float = Field(examples=[41.0])
+
+
+class Job(BaseModel):
+    """A job in a list."""
+
+    job_id: str = Field(examples=[JOB_ID])
+    status: Status = Field(examples=["processing"])
+    created_at: str = Field(examples=["2026-11-24T05:44:39.789Z"])
+    started_at: str | None = Field(examples=["2026-11-24T05:44:40.012Z"])
+    finished_at: str | None = Field(examples=[None])
+    error: str | None = Field(description="CODE: sentence", examples=[None])
+    result: dict[str, Any] | None = Field(
+        description="the result as the worker gives it, and svg_path, png_path, … on this machine", examples=[None]
+    )
+
+
+class JobInFull(Job):
+    """Everything about a job."""
+
+    queue_position: int | None = Field(description="1 for the job that is next; null unless pending", examples=[None])
+    attempts: int = Field(description="how often it was begun; more than 1 after an interruption", examples=[1])
+    progress: Progress | None
+    settings: dict[str, Any] = Field(description="the keys that were sent, without pictures and addresses", examples=[{"size": 2048}])
+    logs: list[dict[str, Any]] = Field(
+        description="the job's last 1,000 lines of the log", examples=[[{"event": "phase_done", "phase": "fetch", "ms": 104}]]
+    )
+
+
+class Jobs(BaseModel):
+    """A page of jobs, the newest first."""
+
+    jobs: list[Job]
+    next: str | None = Field(description="give it as `before` for the page after this; null on the last", examples=["41"])
+
+
+class Cancelled(BaseModel):
+    """A job that was cancelled, or will be at its next step."""
+
+    job_id: str = Field(examples=[JOB_ID])
+    status: Literal["cancelled", "processing"]
+    cancel_requested: bool = True
+
+
+class Palette(BaseModel):
+    """The main colours of a picture, the most frequent first."""
+
+    palette: list[str] = Field(examples=[["#1E222B", "#F4F4F2", "#B01C24"]])
+
+
+class Ready(BaseModel):
+    """The server takes jobs, and an engine does them."""
+
+    status: Literal["ready"]
+    engine: Literal["classical", "neural"]
+    version: str = Field(examples=["0.1.0"])
+    models: dict[str, str] = Field(examples=[{"rapidocr": "3.10.0"}])
+
+
+class Health(BaseModel):
+    """The server is alive."""
+
+    status: Literal["ok"]
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problem answers of a route, for its description; those that every route may give come with them."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {status: {"description": _MEANING[status], "content": content} for status in sorted({*statuses, 401, 429, 500})}
+
+
+_MEANING = {
+    401: "UNAUTHORIZED: the API key is missing or wrong",
+    403: "FORBIDDEN: a page of another site",
+    404: "NOT_FOUND: no such job, or no such file of it",
+    408: "TIMED_OUT: the request did not arrive in time",
+    409: "CONFLICT: the job's status does not allow it",
+    413: "INPUT_TOO_LARGE: more bytes than MAX_INPUT_MB allows",
+    415: "UNSUPPORTED_IMAGE: not a picture, or of a kind that is not read",
+    422: "INVALID_INPUT, INVALID_PALETTE: the sentence names the key",
+    429: "RATE_LIMITED: wait as long as Retry-After says",
+    500: "INTERNAL: the server's log holds the details under the id in the sentence",
+    503: "QUEUE_FULL, NOT_READY: later, perhaps",
+}

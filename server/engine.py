@@ -1,0 +1,224 @@
+"""An engine: a process of its own that takes jobs from the queue, one at a time (`python -m server.engine SLOT`).
+
+The web process starts it and watches it (`server.keeper`). It ends by itself when its parent is gone: its standard input is a pipe whose
+other end closes then, and on Linux the kernel is asked for a signal besides, which needs no turn of Python.
+"""
+
+import base64
+import contextvars
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from pipeline import log, service
+from pipeline.errors import Code, JobError
+from pipeline.progress import Progress, Report
+from pipeline.settings import SettingsError
+from server import database as databases
+from server import files, metrics, queue
+from server.database import Database
+from server.settings import LAST_SECONDS, Pod, read
+
+#: Seconds between two looks: for a new job; for a cancelled one; between two renewals of a lease; between two progress reports.
+IDLE, LOOK, RENEW, REPORT = 0.1, 0.2, 1.0, 0.25
+#: This process is worse than others at getting the processor, so that the API answers while a picture is drawn.
+NICE = 5
+#: linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+#: Exit statuses: the engine cannot be started; it can do no more.
+CANNOT_START, CAN_DO_NO_MORE = 3, 4
+
+
+@dataclass(slots=True)
+class Recorder:
+    """What the job at hand tells, until it is stored. Filled by the job's thread, emptied by the main one."""
+
+    job_id: str
+    told: list[queue.Event] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def heard(self, event: Mapping[str, Any]) -> None:
+        """Note a line of the log."""
+        with self.lock:
+            self.told.append(("log", dict(event)))
+            if len(self.told) > 2 * queue.KEPT:  # a step that tells more than anybody keeps
+                del self.told[: queue.KEPT]
+
+    def report(self, report: Report) -> None:
+        """Note a progress report."""
+        with self.lock:
+            told = {"phase": report.phase, "step": report.step, "percent": round(100 * report.fraction, 1)}
+            self.told.append(("progress", told))
+
+    def take(self) -> list[queue.Event]:
+        """What was told since the last time."""
+        with self.lock:
+            told, self.told = self.told, []
+        return told
+
+
+#: Where the lines of the log go besides standard error: the job that the line was written in.
+_recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("recorder", default=None)
+
+
+def _heard(event: Mapping[str, Any]) -> None:
+    recorder = _recorder.get()
+    if recorder is not None:
+        recorder.heard(event)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a job's work: one of the two, or neither while it goes on."""
+
+    result: dict[str, Any] | None = None
+    error: JobError | None = None
+
+
+def _work(taken: queue.Claim, pod: Pod, worker: service.Worker, progress: Progress, outcome: Outcome) -> None:
+    """Do the job in this thread."""
+    folder = files.folder_of(pod, taken.job_id)
+    cache = worker.steps.cache_counts()
+    try:
+        files.clear_outputs(folder)
+        raw = dict(taken.request)
+        for key, name in (("image_base64", taken.picture), ("matte_base64", taken.matte)):
+            if name is not None:
+                raw[key] = base64.b64encode((folder / name).read_bytes()).decode()
+        answer = service.perform(taken.job_id, raw, worker, progress, folder=folder, keep=True)
+        metrics.VRAM.set(max(answer["peak_vram_mb"] * 1e6, 0))
+        outcome.result = answer | _paths(folder)
+    except Exception as fault:  # noqa: BLE001 - a bug has an id by now, and the thread's end is the job's
+        outcome.error = service.explain(fault)
+    metrics.used_cache(cache, worker.steps.cache_counts())
+
+
+def _paths(folder: Path) -> dict[str, str]:
+    """Where the files are on this machine."""
+    return {f"{kind}_path": str(folder / name) for kind, name in files.OUTPUTS.items() if (folder / name).exists()}
+
+
+def do(taken: queue.Claim, pod: Pod, worker: service.Worker, database: Database, stopping: threading.Event) -> bool:
+    """Do one job to its end; False when this process can do no other job after it."""
+    recorder, outcome, began = Recorder(taken.job_id), Outcome(), time.monotonic()
+    progress = Progress(
+        send=recorder.report, interval=REPORT, ended=lambda phase, seconds: metrics.PHASE_SECONDS.labels(phase).observe(seconds)
+    )
+    progress.deadline = progress.clock() + pod.environment.job_timeout_seconds
+    metrics.begun(taken)
+    context = contextvars.copy_context()
+    context.run(_recorder.set, recorder)
+    context.run(structlog.contextvars.bind_contextvars, job_id=taken.job_id)
+    # a daemon: one that hangs must not keep this process from ending
+    thread = threading.Thread(target=context.run, args=(_work, taken, pod, worker, progress, outcome), name="job", daemon=True)
+    thread.start()
+    if not _watch(thread, taken, recorder, progress, database, stopping):
+        return False
+    folder = files.folder_of(pod, taken.job_id)
+    error = outcome.error
+    if outcome.result is None and error is None:
+        error = service.explain(RuntimeError("the job's thread ended without a word"))
+    if error is not None:
+        context.run(structlog.get_logger().warning, "job_failed", code=error.code, sentence=error.sentence)
+        files.clear_outputs(folder)
+    else:
+        recorder.report(Report(0, "deliver", "done", 1.0))
+    told = (str(error.code), error.sentence) if error else None
+    over = queue.finish(database, taken, recorder.take(), result=outcome.result, error=told, size=files.size_of(folder))
+    if over is not None:
+        if over.status == "cancelled":
+            files.clear_outputs(folder)
+        metrics.ended(over)
+        metrics.JOB_SECONDS.labels(over.status).observe(time.monotonic() - began)
+    return error is None or not error.fatal
+
+
+def _watch(
+    thread: threading.Thread, taken: queue.Claim, recorder: Recorder, progress: Progress, database: Database, stopping: threading.Event
+) -> bool:
+    """Keep the job's lease, store what it tells and pass a cancel on, until its thread ends; False when it was put back instead."""
+    renewed, stopped_at = time.monotonic(), None
+    while True:
+        thread.join(LOOK)
+        if not thread.is_alive():
+            return True
+        now = time.monotonic()
+        if stopping.is_set():
+            stopped_at = stopped_at or now
+            if now - stopped_at > LAST_SECONDS and queue.put_back(database, taken, recorder.take()):
+                return False
+        held = queue.look(database, taken)
+        if held.cancel or not held.own:
+            progress.cancelled.set()
+        if recorder.told or now - renewed > RENEW:
+            queue.renew(database, taken, recorder.take())
+            renewed = now
+
+
+def _bind_to_parent() -> None:
+    """End when the parent has: nobody would stop this process, or start one in its place, any more."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(1)
+
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    threading.Thread(target=wait, name="parent", daemon=True).start()
+
+
+def _start(pod: Pod, database: Database, slot: int) -> service.Worker:
+    """The engine with its first network in memory. Raises `JobError`, `SettingsError`."""
+    queue.note_engine(database, slot, pid=os.getpid(), state="starting", error=None)
+    for over in queue.reap(database, slot):
+        metrics.ended(over)
+    worker = service.start(pod.environment, pod.settings)
+    if worker.steps.warm_up is not None:
+        worker.steps.warm_up.first()
+    queue.note_engine(database, slot, state="ready", engine=worker.steps.name, models=dict(worker.steps.models))
+    return worker
+
+
+def main(slot: int) -> int:
+    """Take jobs until asked to stop; the exit status says why it ended."""
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group; the parent stops this process in its own time
+    _bind_to_parent()
+    os.nice(NICE)
+    pod = read()
+    log.configure(pod.environment.log_level, _heard)
+    database = databases.connect(pod.database)
+    try:
+        worker = _start(pod, database, slot)
+    except (JobError, SettingsError) as error:
+        sentence = str(error) if isinstance(error, JobError) else f"{Code.INVALID_INPUT}: {error}"
+        structlog.get_logger().error("engine_cannot_start", sentence=sentence)
+        queue.note_engine(database, slot, state="down", error=sentence)
+        return CANNOT_START
+    while not stopping.is_set():
+        for over in queue.reap(database, None):
+            metrics.ended(over)
+        taken = queue.claim(database, slot, pod.environment.job_timeout_seconds)
+        if taken is None:
+            stopping.wait(IDLE)
+        elif not do(taken, pod, worker, database, stopping):
+            return 0 if stopping.is_set() else CAN_DO_NO_MORE
+    return 0
+
+
+if __name__ == "__main__":
+    # a job that hangs, and libraries' own threads, must not keep the process
+    status = main(int(sys.argv[1]))
+    sys.stderr.flush()
+    os._exit(status)

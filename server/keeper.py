@@ -1,0 +1,146 @@
+"""The engines' keeper, inside a web process: starts them, ends those that hang, starts them again.
+
+A slot is a file that is locked for as long as its keeper or its engine lives, so that several web processes together keep WORKERS
+engines and no more, and one that is killed leaves its slots to the others.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import sys
+import time
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from typing import IO
+
+import structlog
+from anyio import to_thread
+
+from server import files, jobs, metrics, queue
+from server.database import Database
+from server.settings import STOP_SECONDS, Pod
+
+log = structlog.get_logger()
+
+#: Seconds between two looks at an engine, and at a slot that somebody else keeps.
+LOOK, TAKEN = 0.5, 1.0
+#: Seconds before an engine is started again, doubled from the first to the last while it does not get further than its start.
+FIRST_WAIT, LAST_WAIT = 0.5, 30.0
+#: Seconds that an engine has to live to count as started.
+STARTED = 60.0
+#: Seconds between two looks for jobs that have been kept long enough.
+SWEEP = 60.0
+
+
+@contextlib.asynccontextmanager
+async def engines(pod: Pod, database: Database) -> AsyncIterator[None]:
+    """Engines for as long as the block lasts; afterwards they have ended, the job at hand finished or put back."""
+    stopping = asyncio.Event()
+    tasks = [asyncio.create_task(_keep(slot, pod, database, stopping), name=f"engine {slot}") for slot in range(pod.environment.workers)]
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.gather(*tasks)
+
+
+async def _keep(slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> None:
+    """Keep one engine. What fails here, such as a full disk, is logged and tried again."""
+    lock = await _lock(slot, pod, stopping)
+    if lock is None:
+        return
+    with lock:
+        sweeper = asyncio.create_task(_sweep(pod, database)) if slot == 0 else None
+        wait = FIRST_WAIT
+        while not stopping.is_set():
+            began = time.monotonic()
+            try:
+                await _run(slot, lock, pod, database, stopping)
+            except Exception as fault:
+                log.error("keeper_failed", slot=slot, exc_info=fault)
+            if not stopping.is_set():
+                metrics.RESTARTS.labels(str(slot)).inc()
+                wait = FIRST_WAIT if time.monotonic() - began > STARTED else min(LAST_WAIT, 2 * wait)
+                await _pause(stopping, wait)
+        if sweeper is not None:
+            sweeper.cancel()
+
+
+async def _lock(slot: int, pod: Pod, stopping: asyncio.Event) -> IO[bytes] | None:
+    """The slot's file, locked as soon as nobody else has it; None when this process stops before."""
+    file = (pod.own_folder / f"engine-{slot}.lock").open("ab")
+    while not stopping.is_set():
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await _pause(stopping, TAKEN)
+        else:
+            return file
+    file.close()
+    return None
+
+
+async def _pause(stopping: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)
+
+
+async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stopping: asyncio.Event) -> None:
+    """One engine's life, from its start until its jobs are in order again."""
+    # the lock goes with it: should this process be killed, the slot is not free before the engine has ended too
+    environment = {name: value for name, value in os.environ.items() if name != "API_KEY"}
+    command = (sys.executable, "-m", "server.engine", str(slot))
+    process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, pass_fds=(lock.fileno(),), env=environment)
+    try:
+        status = await _watch(process, slot, pod, database, stopping)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    log.info("engine_ended", slot=slot, status=status)
+    await to_thread.run_sync(lambda: queue.note_engine(database, slot, state="down", pid=None))
+    for over in await to_thread.run_sync(lambda: queue.reap(database, slot)):
+        await to_thread.run_sync(files.clear_outputs, files.folder_of(pod, over.job_id))
+        metrics.ended(over)
+
+
+async def _watch(process: Process, slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> int:
+    """Wait for an engine's end, and bring it about where it has to be; its exit status."""
+    asked_at = None
+    while True:
+        with contextlib.suppress(TimeoutError):
+            return await asyncio.wait_for(process.wait(), LOOK)
+        if stopping.is_set() and asked_at is None:
+            asked_at = time.monotonic()
+            process.terminate()
+        grace = pod.environment.kill_grace_seconds
+        reason = await to_thread.run_sync(queue.overdue, database, slot, grace)
+        if asked_at is not None and time.monotonic() - asked_at > STOP_SECONDS:
+            reason = "stopping"
+        if reason is not None:
+            log.error("engine_killed", slot=slot, reason=reason)
+            process.kill()
+            return await process.wait()
+
+
+async def _sweep(pod: Pod, database: Database) -> None:
+    """Delete what has been kept long enough, again and again."""
+    while True:
+        try:
+            await to_thread.run_sync(sweep, pod, database)
+        except Exception as fault:
+            log.error("sweep_failed", exc_info=fault)
+        await asyncio.sleep(min(SWEEP, pod.environment.retention_hours * 3600 / 4))
+
+
+def sweep(pod: Pod, database: Database) -> None:
+    """Delete jobs that ended RETENTION_HOURS ago, the oldest ones while all hold more than RETENTION_GB, and what became no job."""
+    environment = pod.environment
+    gone = jobs.forget_old(database, time.time() - environment.retention_hours * 3600, environment.retention_gb * 1e9)
+    uploads, folders = files.stale(pod)
+    known = jobs.known(database, (folder.name for folder in folders))
+    for folder in [*(files.folder_of(pod, job_id) for job_id in gone), *uploads, *(path for path in folders if path.name not in known)]:
+        files.remove(folder)
+    if gone:
+        log.info("jobs_forgotten", count=len(gone))

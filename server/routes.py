@@ -1,0 +1,335 @@
+"""The API's routes. Each is short: what it does stands in `server.intake`, `server.jobs` and `server.events`."""
+
+import asyncio
+import hmac
+import json
+import re
+import sys
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from anyio import to_thread
+from fastapi import APIRouter, Header, Query, Request
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+
+from pipeline import __version__
+from pipeline.errors import Code, JobError
+from pipeline.job import Job
+from server import answers, files, intake, jobs, metrics, sign_in, status
+from server.database import Database
+from server.events import stream
+from server.problems import PodCode, Problem
+from server.settings import Pod
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+#: The report has scripts and styles of its own, which its own policy names by their digests; a drawing has neither.
+_REPORT_POLICY = (
+    "sandbox allow-scripts allow-downloads; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+#: Fields of a submission, and bytes of one that is no file: a picture may come as base64 in it.
+_FIELDS = 100
+
+
+def body_limit(pod: Pod) -> int:
+    """Bytes of a submission in all: a picture in base64, and room for everything else."""
+    return pod.max_bytes * 4 // 3 + 1_000_000
+
+
+async def _form(request: Request, pod: Pod, files_wanted: int) -> FormData:
+    """The request's form; what is not a form is `INVALID_INPUT`."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
+        raise Problem(Code.INVALID_INPUT, "Send a form: Content-Type multipart/form-data with the picture as file.", status=415)
+    try:
+        return await request.form(max_files=files_wanted, max_fields=_FIELDS, max_part_size=body_limit(pod))
+    except HTTPException as fault:
+        if fault.status_code == 413:
+            raise
+        raise Problem(Code.INVALID_INPUT, f"The form cannot be read: {str(fault.detail).rstrip('.')}.", status=400) from None
+    except OSError as fault:  # large files wait on the disk while the rest comes
+        raise (files.full() if files.is_full(fault) else fault) from None
+
+
+def _submission(form: FormData, key: str | None) -> intake.Submission:
+    fields = tuple((name, value) for name, value in form.multi_items() if isinstance(value, str))
+    given = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
+    if any(name != "file" for name, _ in given):
+        raise JobError(Code.INVALID_INPUT, "Only the field named file may hold a file.")
+    if any(name == "file" for name, _ in fields):
+        raise JobError(Code.INVALID_INPUT, "file: must be a file (with curl: -F file=@car.jpg).")
+    if key is not None and not _KEY.fullmatch(key):
+        raise JobError(Code.INVALID_INPUT, "Idempotency-Key: must be 1 to 255 printable ASCII characters without spaces.")
+    return intake.Submission(fields, given[0][1].file if given else None, key)
+
+
+def _form_schema() -> dict[str, Any]:
+    """The form of a submission as OpenAPI says it: the job's keys, and the file."""
+    schema = Job.model_json_schema(ref_template="#/components/schemas/{model}")
+    keys = {name: part for name, part in schema["properties"].items() if name != "stroke"}
+    stroke = {"type": "string", "contentMediaType": "application/json", "description": "JSON of mode, width and color"}
+    file = {"type": "string", "format": "binary", "description": "the photo; image_url or image_base64 in its place"}
+    options = {"type": "string", "contentMediaType": "application/json", "description": "any of the other keys in one JSON object"}
+    return {"type": "object", "properties": {"file": file, "options": options, **keys, "stroke": stroke}}
+
+
+_EXAMPLE = {"file": "(the photo)", "palette_hex_list": "FF0000,00FF00,0000FF,FFFFFF,000000", "vehicle_box": "0.1,0.3,0.9,0.9", "size": 2048}
+_SUBMIT: dict[str, Any] = {
+    "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": _form_schema(), "example": _EXAMPLE}}},
+}
+
+
+def _served(path: Path, media: str, policy: str, name: str, *, download: bool) -> Response:
+    """A file of a job: its name and policy; `no-cache`: a browser asks whether it is still there."""
+    headers = {"Content-Security-Policy": policy, "Cache-Control": "private, no-cache"}
+    return FileResponse(
+        path, media_type=media, headers=headers, filename=name, content_disposition_type="attachment" if download else "inline"
+    )
+
+
+_MEDIA = {".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf", ".html": "text/html; charset=utf-8"}
+
+
+def api(pod: Pod, database: Database) -> APIRouter:
+    """The routes of one pod."""
+    router = APIRouter()
+    _submitting(router, pod, database)
+    _asking(router, pod, database)
+    _fetching(router, pod, database)
+    _watching(router, pod, database)
+    return router
+
+
+def _submitting(router: APIRouter, pod: Pod, database: Database) -> None:
+    @router.post(
+        "/api/v1/process",
+        status_code=202,
+        response_model=answers.Submitted,
+        responses=answers.problems(403, 408, 413, 415, 422, 503),
+        openapi_extra=_SUBMIT,
+        max_body_size=body_limit(pod),
+        tags=["jobs"],
+        summary="Submit a photo",
+    )
+    async def process(
+        request: Request,
+        idempotency_key: Annotated[str | None, Header(description="the same key with the same request gives the same job")] = None,
+    ) -> Response:
+        """Queue a job. Each key of the job is a form field, or all of them are one JSON object in `options`; lists are comma-separated."""
+        form = await _form(request, pod, files_wanted=1)
+        try:
+            queued = await to_thread.run_sync(intake.accept, _submission(form, idempotency_key), pod, database)
+        finally:
+            await form.close()
+        return JSONResponse({"job_id": queued.job_id, "status": queued.status}, 202, {"Location": f"/api/v1/jobs/{queued.job_id}"})
+
+    one_at_a_time = asyncio.Semaphore(1)
+
+    @router.post(
+        "/api/v1/palette",
+        response_model=answers.Palette,
+        responses=answers.problems(403, 408, 413, 415, 422),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "multipart/form-data": {
+                        "schema": {
+                            "type": "object",
+                            "required": ["file"],
+                            "properties": {
+                                "file": {"type": "string", "format": "binary"},
+                                "colors": {"type": "integer", "minimum": 2, "maximum": 64, "default": 8},
+                            },
+                        }
+                    }
+                },
+            }
+        },
+        max_body_size=pod.max_bytes + 10_000,
+        tags=["jobs"],
+        summary="The main colours of a picture",
+    )
+    async def palette(request: Request) -> Response:
+        """At most `colors` (2 to 64, default 8) colours of the picture `file`, the most frequent first: a start for a palette."""
+        form = await _form(request, pod, files_wanted=1)
+        try:
+            file, text = form.get("file"), form.get("colors", "8")
+            if not isinstance(file, UploadFile):
+                raise JobError(Code.INVALID_INPUT, "file: must be a picture file.")
+            if not (isinstance(text, str) and text.isascii() and text.isdecimal() and 2 <= int(text[:9]) <= 64):
+                raise JobError(Code.INVALID_INPUT, "colors: must be a whole number from 2 to 64.")
+            data = await file.read()
+        finally:
+            await form.close()
+        async with one_at_a_time:
+            told = await _colors(data, int(text), pod)
+        if "code" in told:
+            raise JobError(Code(told["code"]), told["sentence"])
+        return JSONResponse({"palette": told})
+
+
+async def _colors(data: bytes, count: int, pod: Pod) -> Any:
+    """What `server.colors` says of a picture."""
+    given = pod.settings.input
+    limits = (str(pod.max_bytes), str(given.max_pixels), str(given.max_side), str(given.decode_seconds))
+    command = (sys.executable, "-m", "server.colors", str(count), *limits)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
+    try:
+        told, _ = await asyncio.wait_for(process.communicate(data), 2 * given.decode_seconds + 30)
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    if process.returncode:
+        raise RuntimeError(f"server.colors ended with status {process.returncode}")
+    return json.loads(told)
+
+
+def _asking(router: APIRouter, pod: Pod, database: Database) -> None:
+    @router.get("/api/v1/jobs", response_model=answers.Jobs, responses=answers.problems(422), tags=["jobs"], summary="All jobs")
+    async def list_jobs(
+        limit: Annotated[int, Query(ge=1, le=100)] = 20,
+        before: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the page before")] = None,
+    ) -> Response:
+        """A page of jobs, the newest first."""
+        cursor = None if before is None else int(before)
+        return JSONResponse(await to_thread.run_sync(jobs.listed, database, limit, cursor))
+
+    @router.get(
+        "/api/v1/jobs/{job_id}", response_model=answers.JobInFull, responses=answers.problems(404), tags=["jobs"], summary="One job"
+    )
+    async def get_job(job_id: str) -> Response:
+        """Status, progress, log, and in the end the result or the error."""
+        return JSONResponse(await to_thread.run_sync(jobs.shown, database, job_id))
+
+    @router.get(
+        "/api/v1/jobs/{job_id}/events",
+        responses={
+            200: {"content": {"text/event-stream": {}}},
+            204: {"description": "everything has been told"},
+            **answers.problems(404, 422),
+        },
+        response_class=Response,
+        tags=["jobs"],
+        summary="Follow a job",
+    )
+    async def get_events(
+        job_id: str,
+        last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this event")] = None,
+    ) -> Response:
+        """Server-sent events: `progress` and `log` as they happen, `end` with the status when the job is over. Comments keep it alive."""
+        return await stream(database, job_id, int(last_event_id or 0))
+
+    @router.post(
+        "/api/v1/jobs/{job_id}/cancel",
+        response_model=answers.Cancelled,
+        responses=answers.problems(403, 404, 409),
+        tags=["jobs"],
+        summary="Cancel a job",
+    )
+    async def cancel_job(job_id: str) -> Response:
+        """A pending job is cancelled at once; one at work ends at its next step (202), or is ended."""
+        told = await to_thread.run_sync(jobs.cancel, database, job_id)
+        return JSONResponse(told, 200 if told["status"] == "cancelled" else 202)
+
+    @router.delete(
+        "/api/v1/jobs/{job_id}", status_code=204, responses=answers.problems(403, 404, 409), tags=["jobs"], summary="Delete a job"
+    )
+    async def delete_job(job_id: str) -> Response:
+        """Forget a job and delete its files. One at work has to be cancelled first."""
+        await to_thread.run_sync(jobs.remove, database, job_id)
+        await to_thread.run_sync(files.remove, files.folder_of(pod, job_id))
+        return Response(status_code=204)
+
+
+def _fetching(router: APIRouter, pod: Pod, database: Database) -> None:
+    @router.get(
+        "/api/v1/jobs/{job_id}/output/{kind}",
+        responses={200: {"content": {media: {} for media in _MEDIA.values()}}, **answers.problems(404)},
+        response_class=Response,
+        tags=["files"],
+        summary="A file that was made",
+    )
+    async def get_output(job_id: str, kind: str, download: bool = False) -> Response:
+        """`kind`: svg, png, report, pdf; or an intermediate: clean_plate, matte, illustration, labels, depth, edges."""
+        job = await to_thread.run_sync(jobs.brief, database, job_id)
+        name = files.output_name(kind)
+        if name is None:
+            raise Problem(PodCode.NOT_FOUND, "There is no such kind of output: svg, png, report and pdf are.", job_id=job_id)
+        if job.status != "completed":
+            raise Problem(PodCode.NOT_FOUND, f"The job has no files: it is {job.status}.", job_id=job_id)
+        path = files.folder_of(pod, job_id) / name
+        if not path.is_file():
+            raise Problem(PodCode.NOT_FOUND, f"The job's outputs did not ask for {kind}.", job_id=job_id)
+        policy = _REPORT_POLICY if kind == "report" else _FILE_POLICY
+        return _served(path, _MEDIA[path.suffix], policy, f"{job_id}-{name}", download=download)
+
+    @router.get(
+        "/api/v1/jobs/{job_id}/input",
+        responses={200: {"content": {media: {} for media in files.MEDIA.values()}}, **answers.problems(404)},
+        response_class=Response,
+        tags=["files"],
+        summary="The photo that was sent",
+    )
+    async def get_input(job_id: str) -> Response:
+        """The photo as it was sent. One that came as an address is not kept."""
+        job = await to_thread.run_sync(jobs.brief, database, job_id)
+        path = files.folder_of(pod, job_id) / files.PICTURE
+        if job.picture is None or not path.is_file():
+            raise Problem(PodCode.NOT_FOUND, "The photo came as an address and is not kept.", job_id=job_id)
+        return _served(path, files.media_of(path), _FILE_POLICY, f"{job_id}-photo", download=False)
+
+    @router.get(
+        "/api/v1/sample",
+        responses={200: {"content": {"image/jpeg": {}}}},
+        response_class=Response,
+        tags=["files"],
+        summary="A sample photo",
+    )
+    async def get_sample() -> Response:
+        """A photo of a vehicle, made by this project, to try the server with."""
+        headers = {"Cache-Control": "private, max-age=3600"}
+        return FileResponse(str(package_files("server") / "sample.jpg"), media_type="image/jpeg", headers=headers)
+
+
+def _watching(router: APIRouter, pod: Pod, database: Database) -> None:
+    @router.get("/health", response_model=answers.Health, tags=["server"], summary="Whether the server is alive")
+    async def health() -> Response:
+        """200 as long as the web process answers; nothing is asked of anybody."""
+        return JSONResponse({"status": "ok"})
+
+    @router.get("/ready", response_model=answers.Ready, responses=answers.problems(503), tags=["server"], summary="Whether jobs are done")
+    async def ready() -> Response:
+        """200 when an engine is warm; else 503 with the reason. Jobs are taken all the same."""
+        return JSONResponse(await to_thread.run_sync(status.ready, database) | {"version": __version__})
+
+    @router.get(
+        "/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response, tags=["server"], summary="Prometheus metrics"
+    )
+    async def get_metrics() -> Response:
+        """Counters, gauges and histograms in Prometheus' text format; docs/server.md lists them."""
+        return Response(await to_thread.run_sync(metrics.exposition, database), media_type=CONTENT_TYPE_LATEST)
+
+    @router.post("/", include_in_schema=False, max_body_size=10_000)
+    async def enter(request: Request) -> Response:
+        return await _enter(request, pod)
+
+
+async def _enter(request: Request, pod: Pod) -> Response:
+    """The sign-in form's answer: back to the page with a session, or the form again."""
+    if pod.environment.api_key is None:
+        return RedirectResponse("/", 303)
+    given = parse_qs((await request.body()).decode("utf-8", "replace")).get("key", [""])[0]
+    key = pod.environment.api_key.get_secret_value()
+    if not hmac.compare_digest(given.encode(), key.encode()):
+        return sign_in.page("That is not the server's API key.")
+    secure = "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
+    return sign_in.signed_in(key, secure=secure)

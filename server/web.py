@@ -1,0 +1,111 @@
+"""The ASGI application: routes, problems, the page, and the engines that live as long as it does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pipeline import __version__, log
+from pipeline.errors import Code, JobError
+from pipeline.job import StrokeSpec
+from server import answers, database, description, keeper, metrics, page, routes
+from server.guard import Guard
+from server.problems import Problem, answer, of_job_error, of_status
+from server.settings import Pod, listed
+
+_ABOUT = """Turns photographs of vehicles into flat vector illustrations. Submit a photo, follow its job, fetch the files.
+
+Errors are RFC 9457 problems (`application/problem+json`) with the `code` of docs/errors.md.
+"""
+#: Bytes of a request's body where the route says nothing else.
+_BODY = 64_000
+
+
+def create(pod: Pod) -> FastAPI:
+    """The application of one web process. `server.counters.prepare` was called."""
+    log.configure(pod.environment.log_level)
+    jobs = database.connect(pod.database)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        async with keeper.engines(pod, jobs):
+            structlog.get_logger().info("server_started", workers=pod.environment.workers, with_key=pod.environment.api_key is not None)
+            yield
+        jobs.close()
+
+    app = FastAPI(
+        title="Vehicle to vector",
+        version=__version__,
+        description=_ABOUT,
+        lifespan=life,
+        docs_url=None,
+        redoc_url=None,
+        max_body_size=_BODY,
+    )
+    app.include_router(routes.api(pod, jobs))
+    app.router.routes.extend([*description.routes(), *page.routes()])
+    app.add_middleware(Guard, pod=pod)
+    if origins := listed(pod.environment.cors_origins):
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"])
+    _answer_problems(app)
+    _describe(app, with_key=pod.environment.api_key is not None)
+    return app
+
+
+def _answer_problems(app: FastAPI) -> None:
+    """Every refusal, of ours or the framework's, in one form."""
+
+    @app.exception_handler(Problem)
+    async def refused(_: Request, problem: Problem) -> Response:
+        metrics.ERRORS.labels(str(problem.code)).inc()
+        return answer(problem)
+
+    @app.exception_handler(JobError)
+    async def wrong_job(request: Request, error: JobError) -> Response:
+        return await refused(request, of_job_error(error))
+
+    @app.exception_handler(HTTPException)
+    async def refused_by_framework(request: Request, fault: HTTPException) -> Response:
+        sentence = _SENTENCES.get(fault.status_code, f"{str(fault.detail).rstrip('.')}.")
+        return await refused(request, of_status(fault.status_code, sentence, fault.headers))
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong_parameter(request: Request, fault: RequestValidationError) -> Response:
+        first = fault.errors()[0]
+        return await refused(request, Problem(Code.INVALID_INPUT, f"{first['loc'][-1]}: {first['msg'].rstrip('.')}."))
+
+
+_SENTENCES = {
+    404: "There is nothing at this address; /docs lists what there is.",
+    405: "This address does not take that method; Allow names those it does.",
+    413: "The request is larger than this server takes; MAX_INPUT_MB is its limit.",
+}
+
+
+def _describe(app: FastAPI, *, with_key: bool) -> None:
+    """The API's description: the job's own schemas, the problems, and the key where one is wanted."""
+    built = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        schema = built()
+        schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+        schemas["Problem"] = answers.Problem.model_json_schema()
+        schemas["StrokeSpec"] = StrokeSpec.model_json_schema()
+        for name in ("HTTPValidationError", "ValidationError"):  # never answered here
+            schemas.pop(name, None)
+        if with_key:
+            schema["components"]["securitySchemes"] = {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            }
+            schema["security"] = [{"bearer": []}, {"key": []}]
+        return schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
