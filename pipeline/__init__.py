@@ -6,4 +6,7 @@ import os
 # drawing took minutes. Read once, when the first of them is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+# onnxruntime from 1.29 on reports machine, program and models to its maker. Read once, when it is loaded.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 __version__ = "0.1.0"
