@@ -85,7 +85,7 @@ def text(rng: random.Random) -> str:
         return rng.choice(_TEXTS)
     if kind < 0.9995:
         top = rng.choice([0x7F, 0xFF, 0xFFFF, 0x10FFFF])
-        return "".join(chr(rng.randint(0, top)) for _ in range(rng.choice([1, 3, 9, 81, 600])))
+        return "".join(map(chr, rng.choices(range(top + 1), k=rng.choice([1, 3, 9, 81, 600]))))
     return rng.choice([*_TEXTS, "fff,", "a ", ";", "A"])[:8] * rng.choice([100_000, 500_000, 2_000_000])
 
 

@@ -1,6 +1,6 @@
-"""How the worker is, for a container's health check: `python -m pipeline.health` exits 0 while it is well, else 1 with one sentence.
+"""How worker or server are, for a container's health check: `python -m pipeline.health` exits 0 while all is well, else 1 and says why.
 
-The worker notes what it is doing in a small file (`WORKER_STATE`, by default in the temporary folder); the check reads it. RunPod itself
+Either notes what it is doing in a small file (`WORKER_STATE`, by default in the temporary folder); the check reads it. RunPod itself
 asks through the SDK's pings; this is for container engines, which know nothing of them.
 """
 
@@ -25,7 +25,7 @@ def _file() -> Path:
 def note(state: State, seconds: float | None = None) -> None:
     """Write down what this process is doing, and for how many `seconds` at most."""
     file = _file()
-    fresh = file.with_suffix(".new")
+    fresh = file.with_suffix(f".{os.getpid()}")
     limit = START_SECONDS if state == "starting" else seconds
     fresh.write_text(json.dumps({"state": state, "pid": os.getpid(), "until": None if limit is None else time.time() + limit}))
     fresh.replace(file)

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pipeline import __version__, log
+from pipeline import __version__, health, log
 from pipeline.errors import Code, JobError
 from pipeline.job import StrokeSpec
 from server import answers, database, description, keeper, metrics, page, routes
@@ -37,7 +37,9 @@ def create(pod: Pod) -> FastAPI:
     async def life(_: FastAPI) -> AsyncIterator[None]:
         async with keeper.engines(pod, jobs):
             structlog.get_logger().info("server_started", workers=pod.environment.workers, with_key=pod.environment.api_key is not None)
+            _note("ready")
             yield
+            _note("leaving")
         jobs.close()
 
     app = FastAPI(
@@ -57,6 +59,14 @@ def create(pod: Pod) -> FastAPI:
     _answer_problems(app)
     _describe(app, with_key=pod.environment.api_key is not None)
     return app
+
+
+def _note(state: health.State) -> None:
+    """Tell the container's health check."""
+    try:
+        health.note(state)
+    except OSError as fault:  # a server is worth more than this file
+        structlog.get_logger().warning("state_not_noted", reason=str(fault.strerror))
 
 
 def _answer_problems(app: FastAPI) -> None:

@@ -1,5 +1,7 @@
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -8,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import health
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -46,10 +50,28 @@ def test_a_process_that_is_gone(state):
     assert "gone" in health.fault(time.time())
 
 
+def test_a_server_notes_its_state_too(state, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, "OUTPUT_DIR": str(tmp_path), "WORKERS": "0", "ENGINE": "classical"}
+    with subprocess.Popen([sys.executable, "-m", "server", "--port", port], cwd=ROOT, env=environment) as server:
+        try:
+            while not state.exists() and server.poll() is None:
+                time.sleep(0.05)
+            assert health.fault(time.time()) is None
+            server.terminate()
+            assert server.wait(40) in {0, -signal.SIGTERM}
+        finally:
+            server.kill()
+    told = json.loads(state.read_text())
+    assert (told["state"], told["pid"]) == ("leaving", server.pid)
+    assert health.fault(time.time()) is not None
+
+
 def test_the_command_says_it_in_one_line_and_its_exit_status(state):
     command = [sys.executable, "-m", "pipeline.health"]
-    bad = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+    bad = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert (bad.returncode, bad.stderr.count("\n")) == (1, 1)
     health.note("ready")
-    good = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], env={**os.environ}, check=False)
+    good = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env={**os.environ}, check=False)
     assert (good.returncode, good.stderr) == (0, "")
