@@ -2,6 +2,7 @@
 #
 #   docker build -t vehicle-vector .                                                       the GPU worker
 #   docker build -t vehicle-vector --build-arg REQUIREMENTS=requirements-embedded.txt .    the classical engine alone, no torch
+#   docker run … vehicle-vector python -m server --host 0.0.0.0                            the pod instead of the serverless worker
 
 # Debian 12 has Python 3.11, and the torch wheels bring their own CUDA: nothing of a CUDA base image would be used.
 ARG BASE_IMAGE=debian:bookworm-slim
@@ -17,6 +18,9 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/home/worker \
+    # Libraries report nothing to their makers.
+    ORT_DISABLE_TELEMETRY=1 \
+    HF_HUB_DISABLE_TELEMETRY=1 \
     # Kernels compiled here serve every processor of the last ten years (AVX2); the same two values where they are used.
     NUMBA_CPU_NAME=x86-64-v3 \
     NUMBA_CPU_FEATURES= \
@@ -27,6 +31,7 @@ COPY requirements.txt requirements-embedded.txt /tmp/requirements/
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
     && python3 -m venv /opt/venv \
+    && pip uninstall --yes --quiet setuptools \
     && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r "/tmp/requirements/$REQUIREMENTS" \
     && pip uninstall --yes --quiet pip \
     && apt-get purge -y --auto-remove python3-venv python3-pip-whl python3-setuptools-whl \
@@ -39,5 +44,7 @@ COPY . .
 USER worker
 RUN python -m pipeline.compile
 
+# The pod's port; the worker listens on none.
+EXPOSE 5090
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-m", "pipeline.health"]
 CMD ["python", "-u", "handler.py"]

@@ -1,7 +1,9 @@
 """The Dockerfile and RunPod's hub files against the project: what they name exists, and the hub's own tests are jobs that run."""
 
+import inspect
 import json
 import re
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -16,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 HUB = json.loads((ROOT / ".runpod" / "hub.json").read_text())
 TESTS = json.loads((ROOT / ".runpod" / "tests.json").read_text())
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+#: What an image needs of the project: everything that `pyproject.toml` calls its root packages.
+PACKAGES = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["root_packages"])
 #: RunPod's pools of cards with 24 GB or more, none older than CUDA 13 serves.
 POOLS = {"AMPERE_24", "ADA_24", "ADA_32_PRO", "AMPERE_48", "ADA_48_PRO", "AMPERE_80", "ADA_80_PRO", "HOPPER_141"}
 
@@ -71,6 +75,25 @@ def test_the_dockerfile_runs_the_worker_as_an_ordinary_user():
     assert DOCKERFILE.index("COPY . .") < DOCKERFILE.index("USER worker"), "the code belongs to root: the worker cannot change it"
 
 
+def test_the_image_is_told_what_it_needs_to_know():
+    """The driver's libraries come in by the NVIDIA variables; libraries that report to their makers are told not to."""
+    for line in ("NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=compute,utility", "ORT_DISABLE_TELEMETRY=1"):
+        assert re.search(rf"^(ENV|   ) {re.escape(line)} ", DOCKERFILE, re.MULTILINE), line
+    from server.__main__ import serve
+
+    assert f"EXPOSE {inspect.signature(serve).parameters['port'].default}\n" in DOCKERFILE
+    assert re.search(r"TORCH_INDEX:\+--extra-index-url", DOCKERFILE)
+
+
+def test_every_requirement_of_the_image_comes_from_its_files():
+    """apt brings Python and certificates alone; what pip installs is in the requirements."""
+    installed = re.findall(r"(?:apt-get|pip) install ([^&]*)", DOCKERFILE.replace("\\\n", " "))
+    assert [words.split() for words in installed] == [
+        ["-y", "--no-install-recommends", "ca-certificates", "python3", "python3-venv"],
+        ["--no-cache-dir", "${TORCH_INDEX:+--extra-index-url", '"$TORCH_INDEX"}', "-r", '"/tmp/requirements/$REQUIREMENTS"'],
+    ]
+
+
 def test_the_dockerfile_names_no_host_and_pins_nothing_beside_the_requirements():
     assert "://" not in DOCKERFILE
     assert "==" not in DOCKERFILE
@@ -81,7 +104,7 @@ def test_only_what_runs_is_copied():
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     kept = {rule[1:] for rule in rules if rule.startswith("!")}
-    assert {"handler.py", "pipeline", "delivery", "model_cache", "builder", "requirements.txt", "requirements-embedded.txt"} <= kept
+    assert {"handler.py", *PACKAGES, "requirements.txt", "requirements-embedded.txt"} == kept
     assert not kept & {"tests", "bench", "docs", "out", ".git", ".runpod", ".env"}
     assert any(fnmatch("pipeline/__pycache__", rule) for rule in rules)
 
