@@ -43,6 +43,7 @@ def serve(
         timeout_graceful_shutdown=STOP_SECONDS,
         access_log=False,
         log_level="warning",
+        server_header=False,
     )
 
 

@@ -55,6 +55,7 @@ class JobInFull(Job):
     queue_position: int | None = Field(description="1 for the job that is next; null unless pending", examples=[None])
     attempts: int = Field(description="how often it was begun; more than 1 after an interruption", examples=[1])
     progress: Progress | None
+    last_event_id: str = Field(description="follow on from here with `Last-Event-ID`", examples=["17"])
     settings: dict[str, Any] = Field(description="the keys that were sent, without pictures and addresses", examples=[{"size": 2048}])
     logs: list[dict[str, Any]] = Field(
         description="the job's last 1,000 lines of the log", examples=[[{"event": "phase_done", "phase": "fetch", "ms": 104}]]

@@ -107,7 +107,7 @@ def _paths(folder: Path) -> dict[str, str]:
     return {f"{kind}_path": str(folder / name) for kind, name in files.OUTPUTS.items() if (folder / name).exists()}
 
 
-def do(taken: queue.Claim, pod: Pod, worker: service.Worker, database: Database, stopping: threading.Event) -> bool:
+def do(slot: int, taken: queue.Claim, pod: Pod, worker: service.Worker, database: Database, stopping: threading.Event) -> bool:
     """Do one job to its end; False when this process can do no other job after it."""
     recorder, outcome, began = Recorder(taken.job_id), Outcome(), time.monotonic()
     progress = Progress(
@@ -139,7 +139,10 @@ def do(taken: queue.Claim, pod: Pod, worker: service.Worker, database: Database,
             files.clear_outputs(folder)
         metrics.ended(over)
         metrics.JOB_SECONDS.labels(over.status).observe(time.monotonic() - began)
-    return error is None or not error.fatal
+    if error is not None and error.fatal:
+        queue.note_engine(database, slot, state="down", error=str(error))
+        return False
+    return True
 
 
 def _watch(
@@ -177,11 +180,17 @@ def _bind_to_parent() -> None:
     threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
+def _settle(pod: Pod, database: Database, slot: int | None) -> None:
+    """Decide about jobs whose engine is gone, see `queue.reap`."""
+    for over in queue.reap(database, slot):
+        files.clear_outputs(files.folder_of(pod, over.job_id))
+        metrics.ended(over)
+
+
 def _start(pod: Pod, database: Database, slot: int) -> service.Worker:
     """The engine with its first network in memory. Raises `JobError`, `SettingsError`."""
     queue.note_engine(database, slot, pid=os.getpid(), state="starting", error=None)
-    for over in queue.reap(database, slot):
-        metrics.ended(over)
+    _settle(pod, database, slot)
     worker = service.start(pod.environment, pod.settings)
     if worker.steps.warm_up is not None:
         worker.steps.warm_up.first()
@@ -207,12 +216,11 @@ def main(slot: int) -> int:
         queue.note_engine(database, slot, state="down", error=sentence)
         return CANNOT_START
     while not stopping.is_set():
-        for over in queue.reap(database, None):
-            metrics.ended(over)
+        _settle(pod, database, None)
         taken = queue.claim(database, slot, pod.environment.job_timeout_seconds)
         if taken is None:
             stopping.wait(IDLE)
-        elif not do(taken, pod, worker, database, stopping):
+        elif not do(slot, taken, pod, worker, database, stopping):
             return 0 if stopping.is_set() else CAN_DO_NO_MORE
     return 0
 

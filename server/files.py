@@ -4,9 +4,12 @@ import errno
 import re
 import secrets
 import shutil
+import sqlite3
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from sqlalchemy.exc import OperationalError
 
 from pipeline.photo import sniff
 from server.problems import PodCode, Problem
@@ -67,9 +70,11 @@ def full() -> Problem:
     return Problem(PodCode.QUEUE_FULL, sentence, headers={"Retry-After": "60"})
 
 
-def is_full(error: OSError) -> bool:
-    """Whether it says that there is no room."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+def is_full(error: BaseException) -> bool:
+    """Whether it says that there is no room, for a file or in the database."""
+    if isinstance(error, OperationalError):
+        return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def incoming(pod: Pod) -> Path:

@@ -68,34 +68,34 @@ class Guard:
         began, answered = time.perf_counter(), _Answered()
         safe = _with_headers(send, answered)
         try:
-            if (refused := self._refusal(scope)) is not None:
-                await refused(scope, receive, safe)
-            else:
-                await self.app(scope, _in_time(receive, self.upload_seconds), safe)
-        except Exception as fault:
+            self._admit(scope)
+            await self.app(scope, _in_time(receive, self.upload_seconds), safe)
+        except Exception as fault:  # a bug becomes an id for the caller and a traceback in the log
             problem = fault if isinstance(fault, Problem) else of_bug(fault)
+            metrics.ERRORS.labels(str(problem.code)).inc()
             if answered.status:  # too late for another answer; cutting this one off says that it is not whole
                 raise
-            await answer(problem)(scope, receive, safe)
+            for_browser = problem.code == PodCode.UNAUTHORIZED and (scope["method"], scope["path"]) == ("GET", "/")
+            response = sign_in.page("This server wants its API key.") if for_browser else answer(problem)
+            await response(scope, receive, safe)
         finally:
             _count(scope, answered.status, time.perf_counter() - began)
 
-    def _refusal(self, scope: Scope) -> ASGIApp | None:
+    def _admit(self, scope: Scope) -> None:
+        """Raises the problem of a request that may not come."""
         headers, path, method = Headers(scope=scope), scope["path"], scope["method"]
         if path in OPEN:
-            return None
+            return
         if self.hosts and _host(headers) not in self.hosts:
-            return answer(Problem(PodCode.FORBIDDEN, "This server does not go by that name; ALLOWED_HOSTS names those it has."))
-        proof = self._proof(headers)
-        if (self.rate is not None and path.startswith(("/api/", "/metrics"))) or (proof == "none" and self.key and self.rate):
+            raise Problem(PodCode.FORBIDDEN, "This server does not go by that name; ALLOWED_HOSTS names those it has.")
+        proof, signs_in = self._proof(headers), (method, path) == ("POST", "/")
+        wants_key = self.key is not None and proof == "none"
+        if path.startswith("/api/") or wants_key:  # keys that are guessed count too; the page's own files do not
             self._limit("key" if proof == "key" else str((scope.get("client") or ("unknown",))[0]))
-        if self.key is not None and proof == "none" and (method, path) != ("POST", "/"):
-            if (method, path) == ("GET", "/"):
-                return sign_in.page("This server wants its API key.")
-            return answer(Problem(PodCode.UNAUTHORIZED, _NO_KEY, headers={"WWW-Authenticate": "Bearer"}))
-        if method not in _SAFE and proof != "key" and path != "/" and not self._is_own(headers, proof):
-            return answer(Problem(PodCode.FORBIDDEN, "A page of another site may not do this; send the API key, or set CORS_ORIGINS."))
-        return None
+        if wants_key and not signs_in:
+            raise Problem(PodCode.UNAUTHORIZED, _NO_KEY, headers={"WWW-Authenticate": "Bearer"})
+        if method not in _SAFE and proof != "key" and not signs_in and not self._is_own(headers, proof):
+            raise Problem(PodCode.FORBIDDEN, "A page of another site may not do this; send the API key, or set CORS_ORIGINS.")
 
     def _proof(self, headers: Headers) -> Proof:
         """How the request shows that it may come; `none` where no key is set."""

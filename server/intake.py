@@ -60,13 +60,10 @@ def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
             submission.idempotency_key,
         )
         return _queue(new, folder, pod, database)
-    except OSError as error:
+    except BaseException as error:
         files.remove(folder)
         if files.is_full(error):
             raise files.full() from error
-        raise
-    except BaseException:
-        files.remove(folder)
         raise
 
 

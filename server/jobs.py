@@ -90,6 +90,9 @@ def shown(database: Database, job_id: str) -> dict[str, Any]:
             "queue_position": _position(connection, row) if row.status == "pending" else None,
             "attempts": row.attempts,
             "progress": None if row.status == "pending" else _progress(connection, row.seq),
+            "last_event_id": str(
+                connection.execute(select(func.coalesce(func.max(events.c.number), 0)).where(events.c.job == row.seq)).scalar_one()
+            ),
             "settings": {key: value for key, value in row.request.items() if key not in SECRET_KEYS},
             "logs": _logs(connection, row.seq),
         }

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from urllib.parse import parse_qs
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import FastAPI, Header, Query, Request
 from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
@@ -33,6 +33,8 @@ _REPORT_POLICY = (
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+#: Browsers show a PDF by a viewer of theirs, which a sandbox stops.
+_PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'"
 #: Fields of a submission, and bytes of one that is no file: a picture may come as base64 in it.
 _FIELDS = 100
 
@@ -96,18 +98,16 @@ def _served(path: Path, media: str, policy: str, name: str, *, download: bool) -
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png", ".pdf": "application/pdf", ".html": "text/html; charset=utf-8"}
 
 
-def api(pod: Pod, database: Database) -> APIRouter:
-    """The routes of one pod."""
-    router = APIRouter()
-    _submitting(router, pod, database)
-    _asking(router, pod, database)
-    _fetching(router, pod, database)
-    _watching(router, pod, database)
-    return router
+def add(app: FastAPI, pod: Pod, database: Database) -> None:
+    """Give the application the routes of one pod."""
+    _submitting(app, pod, database)
+    _asking(app, pod, database)
+    _fetching(app, pod, database)
+    _watching(app, pod, database)
 
 
-def _submitting(router: APIRouter, pod: Pod, database: Database) -> None:
-    @router.post(
+def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
+    @app.post(
         "/api/v1/process",
         status_code=202,
         response_model=answers.Submitted,
@@ -131,7 +131,7 @@ def _submitting(router: APIRouter, pod: Pod, database: Database) -> None:
 
     one_at_a_time = asyncio.Semaphore(1)
 
-    @router.post(
+    @app.post(
         "/api/v1/palette",
         response_model=answers.Palette,
         responses=answers.problems(403, 408, 413, 415, 422),
@@ -193,8 +193,8 @@ async def _colors(data: bytes, count: int, pod: Pod) -> Any:
     return json.loads(told)
 
 
-def _asking(router: APIRouter, pod: Pod, database: Database) -> None:
-    @router.get("/api/v1/jobs", response_model=answers.Jobs, responses=answers.problems(422), tags=["jobs"], summary="All jobs")
+def _asking(app: FastAPI, pod: Pod, database: Database) -> None:
+    @app.get("/api/v1/jobs", response_model=answers.Jobs, responses=answers.problems(422), tags=["jobs"], summary="All jobs")
     async def list_jobs(
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
         before: Annotated[str | None, Query(pattern=r"^[0-9]{1,18}$", description="`next` of the page before")] = None,
@@ -203,14 +203,12 @@ def _asking(router: APIRouter, pod: Pod, database: Database) -> None:
         cursor = None if before is None else int(before)
         return JSONResponse(await to_thread.run_sync(jobs.listed, database, limit, cursor))
 
-    @router.get(
-        "/api/v1/jobs/{job_id}", response_model=answers.JobInFull, responses=answers.problems(404), tags=["jobs"], summary="One job"
-    )
+    @app.get("/api/v1/jobs/{job_id}", response_model=answers.JobInFull, responses=answers.problems(404), tags=["jobs"], summary="One job")
     async def get_job(job_id: str) -> Response:
         """Status, progress, log, and in the end the result or the error."""
         return JSONResponse(await to_thread.run_sync(jobs.shown, database, job_id))
 
-    @router.get(
+    @app.get(
         "/api/v1/jobs/{job_id}/events",
         responses={
             200: {"content": {"text/event-stream": {}}},
@@ -228,7 +226,7 @@ def _asking(router: APIRouter, pod: Pod, database: Database) -> None:
         """Server-sent events: `progress` and `log` as they happen, `end` with the status when the job is over. Comments keep it alive."""
         return await stream(database, job_id, int(last_event_id or 0))
 
-    @router.post(
+    @app.post(
         "/api/v1/jobs/{job_id}/cancel",
         response_model=answers.Cancelled,
         responses=answers.problems(403, 404, 409),
@@ -240,9 +238,7 @@ def _asking(router: APIRouter, pod: Pod, database: Database) -> None:
         told = await to_thread.run_sync(jobs.cancel, database, job_id)
         return JSONResponse(told, 200 if told["status"] == "cancelled" else 202)
 
-    @router.delete(
-        "/api/v1/jobs/{job_id}", status_code=204, responses=answers.problems(403, 404, 409), tags=["jobs"], summary="Delete a job"
-    )
+    @app.delete("/api/v1/jobs/{job_id}", status_code=204, responses=answers.problems(403, 404, 409), tags=["jobs"], summary="Delete a job")
     async def delete_job(job_id: str) -> Response:
         """Forget a job and delete its files. One at work has to be cancelled first."""
         await to_thread.run_sync(jobs.remove, database, job_id)
@@ -250,8 +246,8 @@ def _asking(router: APIRouter, pod: Pod, database: Database) -> None:
         return Response(status_code=204)
 
 
-def _fetching(router: APIRouter, pod: Pod, database: Database) -> None:
-    @router.get(
+def _fetching(app: FastAPI, pod: Pod, database: Database) -> None:
+    @app.get(
         "/api/v1/jobs/{job_id}/output/{kind}",
         responses={200: {"content": {media: {} for media in _MEDIA.values()}}, **answers.problems(404)},
         response_class=Response,
@@ -269,10 +265,10 @@ def _fetching(router: APIRouter, pod: Pod, database: Database) -> None:
         path = files.folder_of(pod, job_id) / name
         if not path.is_file():
             raise Problem(PodCode.NOT_FOUND, f"The job's outputs did not ask for {kind}.", job_id=job_id)
-        policy = _REPORT_POLICY if kind == "report" else _FILE_POLICY
+        policy = {"report": _REPORT_POLICY, "pdf": _PDF_POLICY}.get(kind, _FILE_POLICY)
         return _served(path, _MEDIA[path.suffix], policy, f"{job_id}-{name}", download=download)
 
-    @router.get(
+    @app.get(
         "/api/v1/jobs/{job_id}/input",
         responses={200: {"content": {media: {} for media in files.MEDIA.values()}}, **answers.problems(404)},
         response_class=Response,
@@ -287,7 +283,7 @@ def _fetching(router: APIRouter, pod: Pod, database: Database) -> None:
             raise Problem(PodCode.NOT_FOUND, "The photo came as an address and is not kept.", job_id=job_id)
         return _served(path, files.media_of(path), _FILE_POLICY, f"{job_id}-photo", download=False)
 
-    @router.get(
+    @app.get(
         "/api/v1/sample",
         responses={200: {"content": {"image/jpeg": {}}}},
         response_class=Response,
@@ -300,25 +296,25 @@ def _fetching(router: APIRouter, pod: Pod, database: Database) -> None:
         return FileResponse(str(package_files("server") / "sample.jpg"), media_type="image/jpeg", headers=headers)
 
 
-def _watching(router: APIRouter, pod: Pod, database: Database) -> None:
-    @router.get("/health", response_model=answers.Health, tags=["server"], summary="Whether the server is alive")
+def _watching(app: FastAPI, pod: Pod, database: Database) -> None:
+    @app.get("/health", response_model=answers.Health, tags=["server"], summary="Whether the server is alive")
     async def health() -> Response:
         """200 as long as the web process answers; nothing is asked of anybody."""
         return JSONResponse({"status": "ok"})
 
-    @router.get("/ready", response_model=answers.Ready, responses=answers.problems(503), tags=["server"], summary="Whether jobs are done")
+    @app.get("/ready", response_model=answers.Ready, responses=answers.problems(503), tags=["server"], summary="Whether jobs are done")
     async def ready() -> Response:
         """200 when an engine is warm; else 503 with the reason. Jobs are taken all the same."""
         return JSONResponse(await to_thread.run_sync(status.ready, database) | {"version": __version__})
 
-    @router.get(
+    @app.get(
         "/metrics", responses={200: {"content": {"text/plain": {}}}}, response_class=Response, tags=["server"], summary="Prometheus metrics"
     )
     async def get_metrics() -> Response:
         """Counters, gauges and histograms in Prometheus' text format; docs/server.md lists them."""
         return Response(await to_thread.run_sync(metrics.exposition, database), media_type=CONTENT_TYPE_LATEST)
 
-    @router.post("/", include_in_schema=False, max_body_size=10_000)
+    @app.post("/", include_in_schema=False, max_body_size=10_000)
     async def enter(request: Request) -> Response:
         return await _enter(request, pod)
 

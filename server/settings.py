@@ -17,6 +17,7 @@ LAST_SECONDS, STOP_SECONDS = 25.0, 30
 class PodEnvironment(Environment):
     """`Environment` and the variables of the pod alone; docs/settings.md says what each means."""
 
+    workers: int = Field(1, ge=0)
     api_key: SecretStr | None = None
     rate_limit_per_minute: int = Field(0, ge=0)
     retention_hours: float = Field(168, gt=0)

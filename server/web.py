@@ -51,7 +51,7 @@ def create(pod: Pod) -> FastAPI:
         redoc_url=None,
         max_body_size=_BODY,
     )
-    app.include_router(routes.api(pod, jobs))
+    routes.add(app, pod, jobs)
     app.router.routes.extend([*description.routes(), *page.routes()])
     app.add_middleware(Guard, pod=pod)
     if origins := listed(pod.environment.cors_origins):

@@ -1,7 +1,4 @@
-// Everything that the page asks of the server. An API key, where the server wants one, stays in this tab's session.
-
-let key = sessionStorage.getItem('api-key') || '';
-let askForKey = async () => null;
+// Everything that the page asks of the server. Where that wants a key, the browser's session cookie stands for it.
 
 /** What the server refused, with its code and sentence; `status` 0 means that there was no answer. */
 export class Refusal extends Error {
@@ -11,16 +8,8 @@ export class Refusal extends Error {
   }
 }
 
-/** `ask(sentence)` → the key or null. Whoever is refused while it is being asked waits for the same answer. */
-export function onUnauthorized(ask) {
-  let asking = null;
-  askForKey = sentence => asking ??= ask(sentence).finally(() => { asking = null; });
-}
-export const hasKey = () => key !== '';
-
-const headers = more => key ? { 'X-API-Key': key, ...more } : { ...more };
-
 function refusal(status, text) {
+  if (status === 401) return new Refusal(status, 'UNAUTHORIZED', 'The session has ended.');
   try {
     const told = JSON.parse(text);
     return new Refusal(status, told.code ?? '', told.detail || told.title || `The server answered ${status}.`);
@@ -34,23 +23,13 @@ const unreachable = () => new Refusal(0, '', 'The server cannot be reached. It i
 async function call(path, options = {}) {
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers: headers(options.headers) });
+    answer = await fetch(path, options);
   } catch (error) {
     if (options.signal?.aborted) throw error;
     throw unreachable();
   }
   if (answer.ok) return answer;
-  const error = refusal(answer.status, await answer.text());
-  if (answer.status !== 401) throw error;
-  const given = await askForKey(error.sentence);
-  if (given === null) throw error;
-  remember(given);
-  return call(path, options);
-}
-
-function remember(given) {
-  key = given;
-  sessionStorage.setItem('api-key', given);
+  throw refusal(answer.status, await answer.text());
 }
 
 const json = async (path, options) => (await call(path, options)).json();
@@ -67,15 +46,12 @@ export const outputPath = (id, kind) => `${job(id)}/output/${kind}`;
 export const text = async path => (await call(path)).text();
 export const blob = async path => (await call(path)).blob();
 
-/** An address for `<img>`: the path itself, or a blob's where a key is needed, which a picture's request cannot carry. */
-export const source = async path => key ? URL.createObjectURL(await blob(path)) : path;
-
 export async function paletteOf(file, colors) {
   const form = new FormData();
   form.append('file', file);
   form.append('colors', String(colors));
   const told = await json('/api/v1/palette', { method: 'POST', body: form });
-  return told.palette ?? told.colors;
+  return told.palette;
 }
 
 /** Sixteen random bytes as hex; crypto.randomUUID is not there over plain http. */
@@ -89,18 +65,14 @@ export async function submit(file, options, idempotencyKey, sent) {
   const { status, body } = await new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open('POST', '/api/v1/process');
-    for (const [name, value] of Object.entries(headers({ 'Idempotency-Key': idempotencyKey }))) request.setRequestHeader(name, value);
+    request.setRequestHeader('Idempotency-Key', idempotencyKey);
     request.upload.onprogress = event => { if (event.lengthComputable) sent(event.loaded / event.total); };
     request.onload = () => resolve({ status: request.status, body: request.responseText });
     request.onerror = () => reject(unreachable());
     request.send(form);
   });
   if (status < 300) return JSON.parse(body);
-  const error = refusal(status, body);
-  const given = status === 401 ? await askForKey(error.sentence) : null;
-  if (given === null) throw error;
-  remember(given);
-  return submit(file, options, idempotencyKey, sent);
+  throw refusal(status, body);
 }
 
 const sleep = (ms, signal) => new Promise(resolve => {
@@ -109,7 +81,7 @@ const sleep = (ms, signal) => new Promise(resolve => {
 });
 const SILENCE = 25_000; // ms without a byte, keep-alives included, after which a stream counts as broken
 
-/** Server-sent events by fetch, which can carry a key. Ends when the stream does; throws when it breaks or falls silent. */
+/** Server-sent events by fetch, which tells when they fall silent. Ends when the stream does; throws when it breaks or falls silent. */
 async function stream(path, last, signal, tell) {
   const silent = new AbortController();
   const answer = await call(path, { signal: AbortSignal.any([signal, silent.signal]), headers: { Accept: 'text/event-stream', ...(last ? { 'Last-Event-ID': last } : {}) } });
@@ -142,6 +114,7 @@ export async function follow(id, signal, tell) {
   let last = '', wait = 500, status = '', heard = 0;
   const ask = async () => {
     const told = await getJob(id, signal);
+    if (last === '') last = told.last_event_id;
     status = told.status;
     tell.job(told);
     return OVER.has(told.status);

@@ -58,8 +58,8 @@ export function createHistory(element, { deleted }) {
     const time = when.format(new Date(job.created_at));
     if (job.status === 'completed') {
       const image = h('img', { alt: '', loading: 'lazy', decoding: 'async', width: 160, height: 160 });
-      api.source(api.outputPath(job.job_id, job.result && !job.result.png_path && !job.result.png_url ? 'svg' : 'png')).then(src => { image.src = src; }, () => image.remove());
       image.addEventListener('error', () => image.remove());
+      image.src = api.outputPath(job.job_id, job.result && !job.result.png_path && !job.result.png_url ? 'svg' : 'png');
       picture.append(image);
     }
     return h('li', { 'data-id': job.job_id, 'data-status': job.status },

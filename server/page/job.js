@@ -16,7 +16,7 @@ const entitle = told => { document.title = told ? `${told} · Vehicle to vector`
 export function problem(error, ...actions) {
   const { code, sentence } = typeof error === 'string' ? coded(error) : { code: error.code, sentence: error.sentence ?? String(error) };
   return h('div', { class: 'problem', role: 'alert' }, code && h('code', {}, code), h('div', {}, h('p', {}, sentence),
-    ERRORS[code] && h('p', { class: 'advice' }, ERRORS[code]), actions.length > 0 && h('div', { class: 'tools' }, actions)));
+    code === 'UNAUTHORIZED' ? h('p', { class: 'advice' }, h('a', { href: '/' }, 'Sign in again.')) : ERRORS[code] && h('p', { class: 'advice' }, ERRORS[code]), actions.length > 0 && h('div', { class: 'tools' }, actions)));
 }
 
 /** `announce(text)` speaks; `changed()`: the list of jobs is not what it was; `reuse(job)`: its photo and settings are wanted again. */
@@ -67,7 +67,7 @@ export function createJob({ announce, changed, reuse }) {
       return;
     }
     try {
-      const [drawing, photo] = await Promise.all([drawingOf(job), api.source(api.inputPath(job.job_id))]);
+      const drawing = await drawingOf(job), photo = api.inputPath(job.job_id);
       if (signal.aborted) return;
       element.replaceChildren(heading(job, warned(job), downloads(job), again), shown(job, drawing, photo), logs(job.logs ?? []));
     } catch (error) {
@@ -111,20 +111,13 @@ function downloads(job) {
   const made = FILES.filter(([kind]) => job.result[`${kind}_path`] || job.result[`${kind}_url`]);
   return made.map(([kind, label, name]) => {
     const path = api.outputPath(job.job_id, kind);
-    const link = h('a', { class: 'button', href: path, download: `${job.job_id}-${name}` }, label);
-    if (api.hasKey()) link.addEventListener('click', async event => {
-      if (link.href.startsWith('blob:')) return;
-      event.preventDefault();
-      link.href = URL.createObjectURL(await api.blob(path));
-      link.click();
-    });
-    return link;
+    return h('a', { class: 'button', href: path, download: `${job.job_id}-${name}` }, label);
   });
 }
 
 function logs(lines) {
   if (!lines.length) return null;
-  const text = lines.map(line => typeof line === 'string' ? line : JSON.stringify(line)).join('\n');
+  const text = lines.map(line => JSON.stringify(line)).join('\n');
   return h('details', { class: 'logs' }, h('summary', {}, `Log, ${lines.length} lines`), h('pre', { tabindex: 0 }, text));
 }
 
@@ -169,18 +162,19 @@ function createProgress(id, announce, changed) {
     element, progress,
     job(job) {
       title.textContent = WORDS[job.status];
-      if (!asked) api.source(api.inputPath(id)).then(src => { photo.src = src; }, () => photo.remove());
-      asked = true;
+      if (!asked) {
+        photo.src = api.inputPath(id);
+        lines.textContent = job.logs.map(line => JSON.stringify(line)).join('\n'); // further ones come as events
+        asked = true;
+      }
       if (job.status === 'pending') {
         const before = Math.max(0, (job.queue_position ?? 1) - 1);
         step.textContent = before === 0 ? 'It is next.' : `${before} ${before === 1 ? 'job' : 'jobs'} before it.`;
         if (job.attempts > 0) step.textContent += ' It was interrupted and runs again.';
       } else progress(job.progress);
-      if (job.logs?.length && !lines.textContent) lines.textContent = job.logs.map(line => typeof line === 'string' ? line : JSON.stringify(line)).join('\n');
     },
     log(line) {
-      const text = typeof line === 'string' ? line : line.line ?? line.message ?? JSON.stringify(line);
-      lines.append(`${lines.textContent ? '\n' : ''}${text}`);
+      lines.append(`${lines.textContent ? '\n' : ''}${JSON.stringify(line)}`);
     },
     lost(error) {
       away.hidden = error === null;

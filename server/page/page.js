@@ -146,17 +146,6 @@ function dress(name) {
 dress(document.documentElement.dataset.theme);
 $('theme').append(theme);
 
-api.onUnauthorized(sentence => new Promise(resolve => {
-  const field = h('input', { type: 'password', autocomplete: 'current-password', required: true, id: 'key' });
-  let given = null;
-  const dialog = h('dialog', { 'aria-labelledby': 'key-title' }, h('form', { method: 'dialog', onsubmit() { given = field.value; } }, h('h2', { id: 'key-title' }, 'API key'),
-    h('p', { class: 'soft' }, sentence), h('input', { type: 'text', autocomplete: 'username', value: 'api-key', hidden: true }), h('label', { for: 'key' }, 'Key'), field,
-    h('div', { class: 'tools' }, h('button', { class: 'primary' }, 'Go on'), h('button', { type: 'button', onclick: () => dialog.close() }, 'Not now'))));
-  dialog.addEventListener('close', () => { dialog.remove(); resolve(given); });
-  document.body.append(dialog);
-  dialog.showModal();
-}));
-
 async function greet() {
   const words = $('server');
   try {
@@ -166,6 +155,7 @@ async function greet() {
     if (ready?.engine) words.textContent = `${ready.engine} engine`;
     if (!ready) setTimeout(greet, 2000);
   } catch (error) {
+    if (error.status === 401) { words.replaceChildren(h('a', { href: '/' }, 'Sign in')); return; }
     words.textContent = coded(error.sentence ?? String(error)).sentence;
     setTimeout(greet, 4000);
   }
