@@ -6,6 +6,8 @@ Glue only: the work is done in a thread, so that the SDK's event loop can cancel
 import asyncio
 import contextvars
 import faulthandler
+import json
+import logging
 import os
 import signal
 import sys
@@ -13,18 +15,27 @@ import threading
 from functools import cache
 from typing import Any
 
+import httpx
 import structlog
 
-from pipeline import log, service, settings
+from delivery import check_bucket
+from pipeline import health, log, service, settings
 from pipeline.errors import Code, JobError
 from pipeline.progress import Progress, Report
 
 # The SDK logs whole jobs, a job's own bucket keys with them, at its default level DEBUG.
 os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
 import runpod
+from aiohttp import ClientConnectionError
+from aiohttp_retry import ExponentialRetry
+from runpod.http_client import get_auth_header
+from runpod.serverless.modules import rp_http
 
-#: Seconds between two progress updates, and how long the last one may take to leave before the result is given.
-INTERVAL, DRAIN = 2.0, 10.0
+#: Seconds between two progress updates, and of each wait (connection, sending, answer) of one that is on its way.
+INTERVAL, UPDATE_SECONDS = 2.0, 3.0
+
+#: How often an answer is posted until RunPod has taken it, the waits doubling up to 15 s: about a minute.
+ANSWER_TRIES = 9
 
 #: A job ends at its next step when its time is up. One whose next step does not come is given up after so many seconds more, and
 #: where even that cannot happen the process is ended after so many; both before RunPod's own limit (600 s, our jobs' being 300 s).
@@ -49,11 +60,19 @@ def networks_are_ready() -> None:
     """
     if (warm_up := worker().steps.warm_up) is not None:
         warm_up.first()
+    _note("ready")
 
 
-def then_networks() -> None:
+def bucket_takes_files() -> None:
+    """A check before jobs are taken: a mistake in the bucket's settings must not cost a job."""
+    if (bucket := worker().bucket) is not None:
+        check_bucket(bucket)
+
+
+def then_ours() -> None:
     """The SDK adds checks of its own when it runs them; a check that is added by a check comes after those."""
-    runpod.serverless.register_fitness_check(networks_are_ready)
+    for check in (bucket_takes_files, networks_are_ready):
+        runpod.serverless.register_fitness_check(check)
 
 
 def _takes_jobs() -> bool:
@@ -62,25 +81,81 @@ def _takes_jobs() -> bool:
     return "RUNPOD_WEBHOOK_GET_JOB" in os.environ and not local
 
 
-def _updates() -> list[threading.Thread]:
-    """The progress updates under way: the SDK posts each from a thread of its own."""
-    return [thread for thread in threading.enumerate() if thread.name.endswith("(_thread_target)")]
+def _note(state: health.State, seconds: float | None = None) -> None:
+    """Tell the container's health check what this worker is doing; nothing comes after "leaving"."""
+    if not _takes_jobs() or _leaving.is_set():
+        return
+    if state == "leaving":
+        _leaving.set()
+    try:
+        health.note(state, seconds)
+    except OSError as fault:  # a job is worth more than this file
+        structlog.get_logger().warning("state_not_noted", reason=str(fault.strerror))
 
 
-def _send(job: dict[str, Any], report: Report) -> None:
-    structlog.get_logger().info("progress", phase=report.phase, step=report.step, fraction=report.fraction)
-    if os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT") and not _updates():  # two at once may arrive in either order
+_leaving = threading.Event()
+
+
+@cache
+def _platform() -> httpx.Client:
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request, and no JSON
+    return httpx.Client(timeout=UPDATE_SECONDS, trust_env=False, headers=get_auth_header())
+
+
+class Updates:
+    """A job's progress on its way to RunPod: one update at a time, so that they arrive in order, and none after `close`.
+
+    The SDK's `progress_update` posts each from a thread that nothing ends and that tries again for as long as an answer would: one
+    that lands after the answer leaves the job IN_PROGRESS for ever. Here each has one try; a lost one is replaced by the next.
+    """
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self._job = job
+        self._lock = threading.Lock()
+        self._closed = not os.environ.get("RUNPOD_WEBHOOK_POST_OUTPUT")
+        self._thread: threading.Thread | None = None
+
+    def send(self, report: Report) -> None:
+        """Log a report and post it, unless the one before is still under way."""
+        structlog.get_logger().info("progress", phase=report.phase, step=report.step, fraction=report.fraction)
+        with self._lock:
+            if self._closed or (self._thread is not None and self._thread.is_alive()):
+                return
+            context = contextvars.copy_context()
+            self._thread = threading.Thread(target=context.run, args=(self._post, report), name="update", daemon=True)
+            self._thread.start()
+
+    def _post(self, report: Report) -> None:
         update = {"number": report.number, "phase": report.phase, "step": report.step, "percent": round(100 * report.fraction)}
-        runpod.serverless.progress_update(job, update)
+        url = rp_http.JOB_DONE_URL.replace("$ID", str(self._job["id"])) + "&isStream=false"
+        headers = {"X-Request-ID": str(self._job["id"]), "Content-Type": "application/x-www-form-urlencoded", "charset": "utf-8"}
+        try:
+            _platform().post(url, content=json.dumps({"status": "IN_PROGRESS", "output": update}), headers=headers).raise_for_status()
+        except httpx.HTTPError as fault:
+            structlog.get_logger().warning("update_lost", number=report.number, reason=type(fault).__name__)
+
+    def close(self) -> None:
+        """Wait for the one under way, which is bounded; later ones are not sent."""
+        with self._lock:
+            self._closed = True
+        if self._thread is not None:
+            self._thread.join()
 
 
-def _drain() -> None:
-    """Wait for updates under way: one that lands after the result leaves the job IN_PROGRESS for ever."""
-    for thread in _updates():
-        thread.join(DRAIN)
+def _patient(attempts: int) -> ExponentialRetry:  # noqa: ARG001 - the SDK's number, three
+    return ExponentialRetry(
+        ANSWER_TRIES, start_timeout=0.25, max_timeout=15.0, statuses={408, 429}, exceptions={ClientConnectionError, TimeoutError}
+    )
 
 
-def _work(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _make_answers_patient() -> None:
+    """The SDK posts an answer again after a 5xx, twice within five seconds, but never after a dropped connection: it gives the answer
+    up and takes the next job, and this one is lost. It offers no setting; what it builds its retries with is exchanged.
+    """
+    rp_http.FibonacciRetry = _patient
+
+
+def _work(job: dict[str, Any], progress: Progress, updates: Updates) -> dict[str, Any]:
     try:
         return service.perform(str(job["id"]), job.get("input"), worker(), progress, job.get("s3Config"))
     except Exception as fault:  # noqa: BLE001 - the SDK would answer with the whole traceback
@@ -88,7 +163,7 @@ def _work(job: dict[str, Any], progress: Progress) -> dict[str, Any]:
         structlog.get_logger().warning("job_failed", code=error.code, sentence=error.sentence)
         return _failed(error)
     finally:
-        _drain()
+        updates.close()
 
 
 def _failed(error: JobError) -> dict[str, Any]:
@@ -102,11 +177,12 @@ def _failed(error: JobError) -> dict[str, Any]:
 def _leave(reason: str) -> None:
     """Take no further job: the SDK answers the one at hand, then ends, as it does for a platform that stops the worker."""
     structlog.get_logger().error("worker_leaves", reason=reason)
+    _note("leaving")
     if _takes_jobs():
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _begin(job: dict[str, Any], progress: Progress) -> asyncio.Future[dict[str, Any]]:
+def _begin(job: dict[str, Any], progress: Progress, updates: Updates) -> asyncio.Future[dict[str, Any]]:
     """Do the work in a thread of its own. A daemon: one that hangs must not keep the process from ending."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[dict[str, Any]] = loop.create_future()
@@ -116,7 +192,7 @@ def _begin(job: dict[str, Any], progress: Progress) -> asyncio.Future[dict[str, 
             answer.set_result(made)
 
     def work() -> None:
-        made = _work(job, progress)
+        made = _work(job, progress, updates)
         if not loop.is_closed():  # a job that hung may wake when everything is over
             loop.call_soon_threadsafe(give, made)
 
@@ -124,11 +200,11 @@ def _begin(job: dict[str, Any], progress: Progress) -> asyncio.Future[dict[str, 
     return answer
 
 
-async def _given_up(progress: Progress) -> dict[str, Any]:
+async def _given_up(progress: Progress, updates: Updates) -> dict[str, Any]:
     """The answer for a job that hangs. Its thread cannot be ended, so the worker leaves; if it wakes, it ends at its next step."""
     progress.cancelled.set()
     structlog.get_logger().error("job_hung", phase=progress.phase)
-    await asyncio.to_thread(_drain)
+    await asyncio.to_thread(updates.close)
     return _failed(JobError(Code.TIMED_OUT, "The job hung and was given up; send it again, another worker takes it.", fatal=True))
 
 
@@ -136,15 +212,17 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
     """Do one job; answers the result, or `{"error": "CODE: sentence"}`. Cancelling it ends the work at its next step."""
     seconds = worker().environment.job_timeout_seconds
     structlog.contextvars.bind_contextvars(job_id=job["id"])
-    progress = Progress(send=lambda report: _send(job, report), interval=INTERVAL)
+    updates = Updates(job)
+    progress = Progress(send=updates.send, interval=INTERVAL)
     progress.deadline = progress.clock() + seconds
+    _note("busy", seconds + LAST)
     if _takes_jobs():  # where not even this loop turns any more, say where it stands, and end: RunPod gives the job to another worker
         faulthandler.dump_traceback_later(seconds + LAST, exit=True)
-    work = _begin(job, progress)
+    work = _begin(job, progress, updates)
     try:
         return await asyncio.wait_for(asyncio.shield(work), seconds + GRACE)
     except TimeoutError:
-        return await _given_up(progress)
+        return await _given_up(progress, updates)
     except asyncio.CancelledError:
         progress.cancelled.set()
         # the thread ends at its next step; the next job must not start beside it
@@ -153,6 +231,7 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
+        _note("ready")
 
 
 def main() -> int:
@@ -160,13 +239,15 @@ def main() -> int:
 
     Inside RunPod's loop the fitness check says it once more, to RunPod, and ends the process.
     """
+    _note("starting")
     try:
         worker()
     except (JobError, settings.SettingsError) as error:
         sys.stderr.write(f"{error}\n")
         if not _takes_jobs():
             return 1 if isinstance(error, JobError) else 2
-    runpod.serverless.register_fitness_check(then_networks)
+    runpod.serverless.register_fitness_check(then_ours)
+    _make_answers_patient()
     runpod.serverless.start({"handler": handler})
     if any(thread.name == WORK for thread in threading.enumerate()):
         os._exit(1)  # a hung job may hold threads that Python would wait for

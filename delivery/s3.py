@@ -4,11 +4,13 @@ boto3 is imported inside the functions that speak with a service, because loadin
 """
 
 import logging
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import closing
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache, partial
+from typing import Any
 from urllib.parse import quote
 
 from delivery.artifact import Artifact, in_order, safe_prefix
@@ -16,14 +18,11 @@ from delivery.bucket import Bucket, signing_region
 from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
 from delivery.transport import sender
 from pipeline.errors import Code, JobError
-from pipeline.network import Deadline
+from pipeline.network import Deadline, each
 
 _log = logging.getLogger(__name__)
-_Item = TypeVar("_Item")
-_Done = TypeVar("_Done")
 
 _THREADS = 4
-_CHECK_SECONDS = 0.2  # how often a cancelled or late job is noticed while requests are under way
 _ROLL_BACK_SECONDS = 15.0
 _PROBE_SECONDS = 15.0
 _PROBE_KEY = ".vehicle-vector/takes-files"
@@ -65,8 +64,8 @@ def s3_urls(names: Sequence[str], bucket: Bucket, key_prefix: str) -> dict[str, 
     if bucket.public_base_url:
         base = bucket.public_base_url.rstrip("/")
         return {name: f"{base}/{quote(key, safe='/~')}" for name, key in keys.items()}
-    client = _client(bucket, Deadline(bucket.seconds))  # it only signs
-    return {name: _presigned(client, bucket, key) for name, key in keys.items()}
+    with _client(bucket, Deadline(bucket.seconds)) as client:  # it only signs
+        return {name: _presigned(client, bucket, key) for name, key in keys.items()}
 
 
 def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = _go_on) -> dict[str, str]:
@@ -84,14 +83,13 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
     ordered = in_order(artifacts)
     keys = [object_key(bucket, key_prefix, artifact.name) for artifact in ordered]
     deadline = Deadline(bucket.seconds)
-    client = _client(bucket, deadline)
     touched: list[_Upload] = []
-    with ThreadPoolExecutor(_THREADS, "deliver") as pool:
+    with _client(bucket, deadline) as client, ThreadPoolExecutor(_THREADS, "deliver") as pool:
         try:
-            befores = _each(pool, lambda key: _before(client, bucket, key), keys, check, deadline)
+            befores = each(pool, lambda key: _before(client, bucket, key), keys, check, deadline)
             uploads = [_Upload(*each) for each in zip(keys, ordered, befores, strict=True)]
-            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check, deadline)
-            _each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check, deadline)
+            each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check, deadline)
+            each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check, deadline)
             check()
         except JobError as error:
             left = _roll_back(pool, bucket, touched)
@@ -119,14 +117,13 @@ def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable
         raise JobError(Code.INPUT_FORBIDDEN, "Only the configured bucket, or the one in the job's s3Config, may be read.")
     check()
     deadline = Deadline(bucket.seconds)
-    client = _client(bucket, deadline)
+    with _client(bucket, deadline) as client, ThreadPoolExecutor(1, "fetch") as pool:
 
-    def get(key: str) -> bytes | None:
-        with answered(lambda error: input_failed(error, bucket)):
-            return _body(client.get_object(Bucket=bucket.name, Key=key), max_bytes)
+        def get(key: str) -> bytes | None:
+            with answered(lambda error: input_failed(error, bucket)):
+                return _body(client.get_object(Bucket=bucket.name, Key=key), max_bytes)
 
-    with ThreadPoolExecutor(1, "fetch") as pool:
-        (data,) = _each(pool, get, [key], check, deadline)
+        (data,) = each(pool, get, [key], check, deadline)
     if data is None:
         raise JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
     return data
@@ -137,30 +134,33 @@ def check_bucket(bucket: Bucket) -> None:
 
     Raises a fatal `DELIVERY_FAILED` with the service's code and advice, or that it does not answer.
     """
+    try:
+        _probe(bucket)
+    except JobError as error:
+        raise JobError(error.code, error.sentence, fatal=True) from error
+
+
+def _probe(bucket: Bucket) -> None:
+    """Store and delete a tiny object. Raises `DELIVERY_FAILED`, fatal where the service has refused and not merely failed."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
-    client = _client(bucket, Deadline(_PROBE_SECONDS))
-    place = {"Bucket": bucket.name, "Key": object_key(bucket, _PROBE_KEY.partition("/")[0], _PROBE_KEY.partition("/")[2])}
-    try:
-        with answered(lambda error: delivery_failed(error, bucket)):
-            client.put_object(**place, Body=b"", ContentType="text/plain")
-            try:
-                client.delete_object(**place)
-            except ClientError as error:
-                _log.warning("the bucket lets nothing be deleted (%s): failed deliveries cannot be undone", error_code(error))
-    except JobError as refused:
-        raise JobError(refused.code, refused.sentence, fatal=True) from refused
+    place = {"Bucket": bucket.name, "Key": "/".join(part for part in (bucket.prefix, _PROBE_KEY) if part)}
+    with _client(bucket, Deadline(_PROBE_SECONDS)) as client, answered(lambda error: delivery_failed(error, bucket)):
+        client.put_object(**place, Body=b"", ContentType="text/plain")
+        try:
+            client.delete_object(**place)
+        except ClientError as error:
+            _log.warning("the bucket lets nothing be deleted (%s): failed deliveries cannot be undone", error_code(error))
 
 
 def _takes_nothing(error: JobError, bucket: Bucket) -> bool:
     """Whether every further job would fail like this one: the deployment's bucket has refused, and refuses the probe too."""
-    refused = getattr(getattr(error, "__cause__", None), "response", None) or error.code is Code.DELIVERY_FAILED
-    if not (bucket.deployments and refused):
+    if not (bucket.deployments and error.fatal):
         return False
     try:
-        check_bucket(bucket)
-    except JobError:
-        return True
+        _probe(bucket)
+    except JobError as again:
+        return again.fatal
     return False
 
 
@@ -177,9 +177,20 @@ def _body(response: dict[str, Any], max_bytes: int) -> bytes | None:
     return bytes(data)
 
 
-def _client(bucket: Bucket, deadline: Deadline) -> Any:
-    """A client whose every request goes through `delivery.transport` and ends by the deadline."""
+@cache
+def _session() -> Any:
+    """boto3's description of the service: a tenth of a second to read."""
     import boto3  # noqa: PLC0415 - see the module's docstring
+
+    return boto3.session.Session()
+
+
+_making = threading.Lock()  # a session makes clients for one thread at a time
+
+
+@contextmanager
+def _client(bucket: Bucket, deadline: Deadline) -> Iterator[Any]:
+    """A client whose every request goes through `delivery.transport` and ends by the deadline; its connections are closed at the end."""
     from botocore.config import Config  # noqa: PLC0415
 
     path_style = bucket.path_style if bucket.path_style is not None else bucket.endpoint_url is not None
@@ -195,42 +206,23 @@ def _client(bucket: Bucket, deadline: Deadline) -> Any:
         # AWS_ENDPOINT_URL in the environment must not send a job's files elsewhere
         ignore_configured_endpoint_urls=True,
     )
-    client = boto3.session.Session().client(
-        "s3",
-        endpoint_url=bucket.endpoint_url,
-        region_name=signing_region(bucket),
-        aws_access_key_id=bucket.access_key,
-        aws_secret_access_key=bucket.secret_key,
-        config=config,
-    )
-    client.meta.events.register("before-send.s3", sender(bucket, deadline))
-    return client
+    with _making:
+        client = _session().client(
+            "s3",
+            endpoint_url=bucket.endpoint_url,
+            region_name=signing_region(bucket),
+            aws_access_key_id=bucket.access_key,
+            aws_secret_access_key=bucket.secret_key,
+            config=config,
+        )
+    with sender(bucket, deadline) as send:
+        client.meta.events.register("before-send.s3", send)
+        yield client
 
 
 def _presigned(client: Any, bucket: Bucket, key: str) -> str:
     parameters = {"Bucket": bucket.name, "Key": key}
     return str(client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=bucket.url_expiry_seconds))
-
-
-def _each(
-    pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: Sequence[_Item], check: Callable[[], None], deadline: Deadline
-) -> list[_Done]:
-    """`function` of every item, in parallel; when one raises, or `check` does, no other starts and the running ones are ended first."""
-    futures: list[Future[_Done]] = [pool.submit(function, item) for item in items]
-    try:
-        pending = set(futures)
-        while pending:
-            check()
-            done, pending = wait(pending, _CHECK_SECONDS, FIRST_EXCEPTION)
-            for future in done:
-                future.result()
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        deadline.abort()
-        wait(futures)
-        raise
-    return [future.result() for future in futures]
 
 
 def _before(client: Any, bucket: Bucket, key: str) -> _Before:
@@ -272,9 +264,8 @@ def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -
 def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Upload]) -> list[_Upload]:
     """Undo the uploads; those where that failed. In less time: the service may be what is broken."""
     deadline = Deadline(min(_ROLL_BACK_SECONDS, bucket.seconds))
-    client = _client(bucket, deadline)
 
-    def undo(upload: _Upload) -> bool:
+    def undo(client: Any, upload: _Upload) -> bool:
         try:
             with answered(lambda error: delivery_failed(error, bucket)):
                 if upload.before.put_back is None:
@@ -286,5 +277,6 @@ def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Uplo
             return False
         return True
 
-    undone = _each(pool, undo, list(touched), _go_on, deadline)
+    with _client(bucket, deadline) as client:
+        undone = each(pool, partial(undo, client), list(touched), _go_on, deadline)
     return [upload for upload, done in zip(touched, undone, strict=True) if not done]

@@ -54,8 +54,15 @@ def error_code(error: Exception) -> str | None:
 
 
 def delivery_failed(error: Exception, bucket: Bucket) -> JobError:
-    """`DELIVERY_FAILED`: the bucket's name and what its service said."""
-    return JobError(Code.DELIVERY_FAILED, f"{_told(error, bucket)}.")
+    """`DELIVERY_FAILED`: the bucket's name and what its service said; fatal where that was a refusal, which no other try will mend."""
+    return JobError(Code.DELIVERY_FAILED, f"{_told(error, bucket)}.", fatal=_refused(error))
+
+
+def _refused(error: Exception) -> bool:
+    """Whether the service has answered with a 4xx, but for those that ask for patience."""
+    response = getattr(error, "response", None)
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(response, dict) else 0
+    return 400 <= status < 500 and status not in (408, 409, 425, 429)
 
 
 def input_failed(error: Exception, bucket: Bucket) -> JobError:

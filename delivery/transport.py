@@ -79,11 +79,14 @@ def _as_botocore(endpoint: str) -> Iterator[None]:
         raise theirs.ConnectionClosedError(endpoint_url=endpoint, error=error) from None
 
 
-def sender(bucket: Bucket, deadline: Deadline) -> Callable[..., Any]:
-    """The `before-send` handler for one client. Raises botocore's `HTTPClientError`s, and `INPUT_FORBIDDEN` for an address that is not public."""
+@contextmanager
+def sender(bucket: Bucket, deadline: Deadline) -> Iterator[Callable[..., Any]]:
+    """The `before-send` handler for one client, whose connections are closed at the end.
+
+    It raises botocore's `HTTPClientError`s, and `INPUT_FORBIDDEN` for an address that is not public.
+    """
     context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or certifi.where())
     backend = CheckedBackend(deadline, bucket.allow_private, socket.getaddrinfo)
-    pool = httpcore.ConnectionPool(ssl_context=context, network_backend=backend, max_connections=8, max_keepalive_connections=8)
     waits = {"connect": bucket.connect_timeout, "read": bucket.read_timeout, "write": bucket.read_timeout, "pool": bucket.read_timeout}
 
     def send(request: Any, **_: object) -> Any:
@@ -101,4 +104,5 @@ def sender(bucket: Bucket, deadline: Deadline) -> Callable[..., Any]:
             answer.content  # noqa: B018 - reads it, so that the connection is free for the next request
         return answer
 
-    return send
+    with httpcore.ConnectionPool(ssl_context=context, network_backend=backend, max_connections=8, max_keepalive_connections=8) as pool:
+        yield send

@@ -9,6 +9,8 @@ Sentences name the host alone: path and query of a signed URL are secrets.
 import re
 import socket
 import ssl
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import certifi
 import httpcore
@@ -16,7 +18,7 @@ import httpx
 import tenacity
 
 from pipeline.errors import Code, JobError
-from pipeline.network import CheckedBackend, Deadline, Resolve, TransientError, checked_addresses
+from pipeline.network import CheckedBackend, Deadline, Resolve, TransientError, checked_addresses, each
 
 MAX_REDIRECTS = 5
 MAX_TRIES = 3
@@ -27,6 +29,10 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "vehicle-vector", "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
 
 
+def _go_on() -> None:
+    return None
+
+
 def fetch(
     url: str,
     *,
@@ -35,11 +41,13 @@ def fetch(
     timeout: float = 20.0,
     resolve: Resolve = socket.getaddrinfo,
     tls: ssl.SSLContext | None = None,
+    check: Callable[[], None] = _go_on,
 ) -> bytes:
     """The body behind an http(s) URL.
 
     `timeout` in seconds spans everything. At most five redirects are followed and three tries are made, the latter for
-    broken connections, 429 and 5xx only. `tls` replaces the default context (certifi's authorities).
+    broken connections, 429 and 5xx only. `tls` replaces the default context (certifi's authorities). `check` is called during the
+    transfer and ends it by raising.
 
     Raises JobError: INVALID_INPUT (no such kind of URL), INPUT_FORBIDDEN (a private address, also behind a redirect),
     INPUT_TOO_LARGE (more than `max_bytes`), INPUT_UNREACHABLE (all that the network or the server did).
@@ -54,9 +62,12 @@ def fetch(
         wait=tenacity.wait_exponential(multiplier=0.2, max=2.0),
         reraise=True,
     )
-    with httpcore.ConnectionPool(ssl_context=context, network_backend=backend, max_keepalive_connections=0) as pool:
+    with (
+        httpcore.ConnectionPool(ssl_context=context, network_backend=backend, max_keepalive_connections=0) as pool,
+        ThreadPoolExecutor(1, "fetch") as thread,
+    ):
         try:
-            return retrying(_follow, pool, target, max_bytes)
+            return each(thread, lambda place: retrying(_follow, pool, place, max_bytes), [target], check, deadline)[0]
         except TransientError as fault:
             raise JobError(Code.INPUT_UNREACHABLE, fault.sentence) from fault
         except httpcore.TimeoutException as fault:

@@ -10,16 +10,21 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from concurrent.futures import TimeoutError as ResolveTimeout
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import httpcore
 
 from pipeline.errors import Code, JobError
 
 Resolve: TypeAlias = Callable[..., Iterable[tuple[Any, ...]]]  # as socket.getaddrinfo
+_Item = TypeVar("_Item")
+_Done = TypeVar("_Done")
+
+#: How often a cancelled or late job is noticed while requests are under way.
+CHECK_SECONDS = 0.2
 
 #: One address of several may be dead; the next one is tried after this many seconds.
 CONNECT_SECONDS = 5.0
@@ -95,6 +100,30 @@ class Deadline:
             self._open.discard(connection)
 
 
+def each(
+    pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: Sequence[_Item], check: Callable[[], None], deadline: Deadline
+) -> list[_Done]:
+    """`function` of every item, in parallel; when one raises, or `check` does, no other starts and the running ones are ended first.
+
+    `check` is called every 0.2 s; what the running ones wait for has to stand under `deadline`.
+    """
+    futures: list[Future[_Done]] = [pool.submit(function, item) for item in items]
+    try:
+        pending = set(futures)
+        while pending:
+            check()
+            done, pending = wait(pending, CHECK_SECONDS, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        deadline.abort()
+        wait(futures)
+        raise
+    return [future.result() for future in futures]
+
+
 class _Stream(httpcore.NetworkStream):
     """A connection whose every wait ends with the deadline: a server that drips bytes gains nothing."""
 
@@ -152,7 +181,12 @@ class CheckedBackend(httpcore.NetworkBackend):
         return self._connect(addresses[-1], port, timeout)
 
     def _connect(self, address: str, port: int, timeout: float | None) -> httpcore.NetworkStream:
-        return _Stream(self._inner.connect_tcp(address, port, self._deadline.left(timeout)), self._deadline)
+        connection = self._inner.connect_tcp(address, port, self._deadline.left(timeout))
+        try:
+            return _Stream(connection, self._deadline)
+        except httpcore.TimeoutException:  # aborted meanwhile
+            connection.close()
+            raise
 
 
 def checked_addresses(host: str, port: int, allow_private: bool, resolve: Resolve, deadline: Deadline) -> list[str]:

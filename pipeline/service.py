@@ -157,7 +157,8 @@ def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | N
     if url.startswith("s3://"):
         return fetch_s3(url, bucket, worker.limits.bytes, check=progress.check)
     seconds = worker.settings.input.fetch_seconds
-    return fetch(url, max_bytes=worker.limits.bytes, allow_private=worker.environment.allow_private_urls, timeout=seconds)
+    private = worker.environment.allow_private_urls
+    return fetch(url, max_bytes=worker.limits.bytes, allow_private=private, timeout=seconds, check=progress.check)
 
 
 def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account) -> tuple[Photo, Gray | None]:

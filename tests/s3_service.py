@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,8 +54,9 @@ class S3Service:
     def objects(self, bucket: Bucket) -> dict[str, bytes]:
         """Everything in the bucket."""
         client = self.client()
-        listed = client.list_objects_v2(Bucket=bucket.name).get("Contents", [])
-        return {item["Key"]: client.get_object(Bucket=bucket.name, Key=item["Key"])["Body"].read() for item in listed}
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
+        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
+        return {key: client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in keys}
 
 
 def free_ports(count: int) -> int:
@@ -99,10 +101,17 @@ def _moto() -> Iterator[S3Service]:
         server.stop()
 
 
+@contextmanager
+def running(folder: Path) -> Iterator[S3Service]:
+    """A service that keeps its objects below `folder`."""
+    if STARTER.exists() and (shutil.which("swift-proxy-server") or os.geteuid() == 0):
+        yield from _swift(folder)
+    else:
+        yield from _moto()
+
+
 @pytest.fixture(scope="session")
 def s3_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Service]:
     """The S3 service of this test session."""
-    if STARTER.exists() and (shutil.which("swift-proxy-server") or os.geteuid() == 0):
-        yield from _swift(tmp_path_factory.mktemp("s3"))
-    else:
-        yield from _moto()
+    with running(tmp_path_factory.mktemp("s3")) as service:
+        yield service

@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint, fetch, is_public
+from pipeline.fetch import check_endpoint, fetch
+from pipeline.network import is_public
 
 BODY = b"the picture's bytes" * 100
 Answer = Callable[["Handler"], None]
@@ -79,7 +80,7 @@ def refusal(code: Code, function, *arguments, **options) -> str:
 def answering(*addresses: str):
     """A name server that knows one answer."""
 
-    def resolve(host, port, **options):
+    def resolve(host, port, *_, **options):
         return [(socket.AF_INET6 if ":" in a else socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, port)) for a in addresses]
 
     return resolve

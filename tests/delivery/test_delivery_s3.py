@@ -1,7 +1,6 @@
 """S3 delivery against a real service, and against a proxy in front of it that fails on demand."""
 
 import dataclasses
-import http.client
 import http.server
 import json
 import logging
@@ -9,14 +8,14 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
 
-from delivery import Artifact, Bucket, deliver_s3, fetch_s3, s3_urls
+from delivery import Artifact, Bucket, check_bucket, deliver_s3, fetch_s3, s3_urls
 from pipeline.errors import Code, JobError
+from tests.faulty_proxy import DROP, HANG, faulty_proxy
 from tests.s3_service import S3Service, free_ports
 
 pytestmark = pytest.mark.xdist_group("s3")  # one service for all of them
@@ -30,66 +29,6 @@ FILES = [
     Artifact.of("illustration.pdf", b"%PDF-"),
     Artifact.of("labels.png", b"\x89PNG"),
 ]
-
-
-@contextmanager
-def faulty_proxy(endpoint: str, fault: Callable[[str, str], int | None]) -> Iterator[tuple[str, list[str]]]:
-    """A proxy before `endpoint` that answers with `fault(method, path)` where that is a status, 0 meaning never.
-
-    Signed requests pass because the Host header is kept as the client wrote it. Yields its address and what it was asked.
-    """
-    asked: list[str] = []
-    released = threading.Event()
-    target = urlsplit(endpoint).netloc
-
-    class Proxy(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            asked.append(f"{self.command} {self.path.partition('?')[0]}")
-            status = fault(self.command, self.path)
-            if status == 0:
-                released.wait(30)
-                self.close_connection = True
-                return
-            if status is not None:
-                code = {403: "AccessDenied", 500: "InternalError", 412: "PreconditionFailed"}[status]
-                self.reply(status, [], f"<Error><Code>{code}</Code><Message>secret prose</Message></Error>".encode())
-                return
-            upstream = http.client.HTTPConnection(target, timeout=20)
-            headers = {name: value for name, value in self.headers.items() if name.lower() != "expect"}
-            upstream.request(self.command, self.path, body or None, headers)
-            answer = upstream.getresponse()
-            kept = [(n, v) for n, v in answer.getheaders() if n.lower() not in {"content-length", "transfer-encoding", "connection"}]
-            self.reply(answer.status, kept, answer.read())
-            upstream.close()
-
-        def reply(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
-            self.send_response_only(status)
-            for name, value in headers:
-                self.send_header(name, value)
-            if status != 204:
-                self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        do_GET = do_PUT = do_DELETE = do_HEAD = pass_on  # noqa: N815 - http.server's names
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        released.set()
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def quick(bucket: Bucket, **changes: object) -> Bucket:
@@ -300,6 +239,54 @@ def test_an_endpoint_in_the_environment_is_ignored(s3_service: S3Service, monkey
     assert urlsplit(url).hostname.endswith(".amazonaws.com") and "eu-west-1" in url
 
 
+def test_the_bucket_is_tried_before_the_first_job(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket(prefix="shop/vectors")
+    with faulty_proxy(s3_service.endpoint_url, lambda *_: None) as (address, asked):
+        check_bucket(dataclasses.replace(bucket, endpoint_url=address))
+    place = f"/{bucket.name}/shop/vectors/.vehicle-vector/takes-files"
+    assert asked == [f"PUT {place}", f"DELETE {place}"]
+    assert s3_service.objects(bucket) == {}
+
+
+def test_a_bucket_that_lets_nothing_be_deleted_is_good_enough(s3_service: S3Service, caplog: pytest.LogCaptureFixture) -> None:
+    bucket = s3_service.new_bucket()
+    with faulty_proxy(s3_service.endpoint_url, lambda method, _: 403 if method == "DELETE" else None) as (address, _):
+        check_bucket(dataclasses.replace(bucket, endpoint_url=address))
+    assert "lets nothing be deleted (AccessDenied)" in caplog.text
+
+
+@pytest.mark.parametrize(("status", "said"), [(403, "AccessDenied: let the key"), (500, "InternalError"), (DROP, "closes the connection")])
+def test_a_bucket_that_takes_nothing_is_fatal_at_the_start_whatever_the_reason(s3_service: S3Service, status: int, said: str) -> None:
+    bucket = s3_service.new_bucket()
+    with faulty_proxy(s3_service.endpoint_url, lambda *_: status) as (address, _):
+        failed = refused(lambda: check_bucket(quick(bucket, endpoint_url=address)))
+    assert (failed.code, failed.fatal) == (Code.DELIVERY_FAILED, True)
+    assert said in failed.sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "everywhere", "own", "fatal"),
+    [
+        (403, True, True, True),  # the deployment's key is worth nothing any more
+        (403, False, True, False),  # one object is refused
+        (403, True, False, False),  # a job's own bucket
+        (500, True, True, False),  # the service is down, which passes
+        (DROP, True, True, False),
+    ],
+)
+def test_only_a_deployments_bucket_that_refuses_everything_ends_the_worker(
+    s3_service: S3Service, status: int, everywhere: bool, own: bool, fatal: bool
+) -> None:
+    bucket = s3_service.new_bucket()
+
+    def fault(method: str, path: str) -> int | None:
+        return status if method == "PUT" and (everywhere or "preview.png" in path) else None
+
+    with faulty_proxy(s3_service.endpoint_url, fault) as (address, _):
+        failed = refused(lambda: deliver_s3(FILES, quick(bucket, endpoint_url=address, deployments=own), "j"))
+    assert (failed.code, failed.fatal) == (Code.DELIVERY_FAILED, fatal)
+
+
 def test_nothing_to_deliver(s3_service: S3Service) -> None:
     assert deliver_s3([], s3_service.new_bucket(), "j") == {}
 
@@ -343,15 +330,20 @@ def test_fetch_refusals_and_cancel(s3_service: S3Service) -> None:
             source = quick(bucket, endpoint_url=address, read_timeout=0.5)
             failed = refused(lambda source=source: fetch_s3(f"s3://{bucket.name}/a.jpg", source, 10))
         assert failed.code is code and said in failed.sentence
-    calls = []
+    asked = threading.Event()
+
+    def hangs(*_: object) -> int:
+        asked.set()
+        return HANG
 
     def check() -> None:
-        calls.append(1)
-        if len(calls) > 2:
+        if asked.is_set():
             raise JobError(Code.CANCELLED, "The job was cancelled.")
 
-    with pytest.raises(JobError, match="CANCELLED"):
-        fetch_s3(f"s3://{bucket.name}/a.jpg", bucket, 10**6, check=check)
+    began = time.monotonic()
+    with faulty_proxy(s3_service.endpoint_url, hangs) as (address, _), pytest.raises(JobError, match="CANCELLED"):
+        fetch_s3(f"s3://{bucket.name}/a.jpg", dataclasses.replace(bucket, endpoint_url=address), 10**6, check=check)
+    assert time.monotonic() - began < 10  # not the 20 s of a read
 
 
 def test_the_result_stored_is_the_result_given(s3_service: S3Service) -> None:

@@ -81,7 +81,8 @@ def test_two_artifacts_of_one_name_are_a_bug() -> None:
 def test_s3_config() -> None:
     seen: list[str] = []
     bucket = bucket_from_s3_config(S3_CONFIG, check_endpoint=seen.append, prefix="/p/", url_expiry_seconds=60)
-    assert bucket == Bucket("https://s3.example", "AKIA-id", "s3cr3t", "pictures", prefix="p", url_expiry_seconds=60)
+    theirs = {"deployments": False, "allow_private": False}
+    assert bucket == Bucket("https://s3.example", "AKIA-id", "s3cr3t", "pictures", prefix="p", url_expiry_seconds=60, **theirs)
     assert seen == ["https://s3.example"]
     assert "s3cr3t" not in repr(bucket) and "AKIA-id" not in repr(bucket)
 
