@@ -105,6 +105,34 @@ def test_a_decoder_that_hangs_is_caught() -> None:
     assert re.search(r"wrong='took 5\.\d s'", outcome), outcome
 
 
+def test_parsers() -> None:
+    table = ran("-m", "bench.fuzz_parsers", "--only", "url", "--seconds", "3")
+    cases = re.search(r"url\s+│\s+([\d,]+)\s+│\s+(\d+)", table)
+    assert cases is not None, table
+    assert int(cases[1].replace(",", "")) > 500
+    assert int(cases[2]) > 20
+
+
+def test_a_parser_that_breaks_is_found(tmp_path: Path) -> None:
+    """A stand-in that cannot bear two bytes which no seed holds: coverage leads there."""
+    code = f"""
+from pathlib import Path
+import atheris
+from bench import fuzz_parsers
+@atheris.instrument_func
+def fragile(data):
+    if data[:1] == b"q":
+        if data[1:2] == b"z":
+            raise KeyError("two bytes")
+fuzz_parsers._checks = lambda: {{"palette": fragile}}
+fuzz_parsers.fuzz("palette", 60, Path({str(tmp_path)!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0
+    assert "KeyError" in done.stdout + done.stderr
+    assert [file.read_bytes()[:2] for file in tmp_path.glob("crash-*")] == [b"qz"]
+
+
 def test_a_case_can_be_made_again() -> None:
     assert fuzz_photos.case(5, 17) == fuzz_photos.case(5, 17)
     assert fuzz_jobs.tell(5, 17) == fuzz_jobs.tell(5, 17)
