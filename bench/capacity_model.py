@@ -235,7 +235,7 @@ def _worker(world: _World, number: int) -> Generator[simpy.Event]:
             if world.alive > world.fewest:
                 break
             continue
-        job = taken.value
+        job: Job = taken.value
         world.served.append(Served(job, env.now, number))
         world.in_progress += 1
         yield env.timeout(job.service)
