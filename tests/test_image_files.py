@@ -30,8 +30,10 @@ def test_the_hub_file_has_what_runpod_asks_for():
     config = HUB["config"]
     assert (config["runsOn"], config["gpuCount"]) == ("GPU", 1)
     assert isinstance(config["containerDiskInGb"], int)
-    assert set(config["gpuIds"].split(",")) <= POOLS
-    assert "ADA_32_PRO" in config["gpuIds"]  # the RTX 5090
+    cards = config["gpuIds"].split(",")
+    assert {card for card in cards if not card.startswith("-")} <= POOLS
+    assert "ADA_32_PRO" in cards  # the RTX 5090
+    assert "-NVIDIA RTX A4500" in cards or "AMPERE_24" not in cards  # the one card of that pool with 20 GB
 
 
 def test_the_cuda_versions_are_those_of_the_installed_torch():
