@@ -44,6 +44,7 @@ def write(path: Path, prompt: str, negative_prompt: str, tensors: Mapping[str, T
     path.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: tensors[name].detach().cpu().contiguous() for name in NAMES}
     save_file(kept, path, metadata={"prompt": prompt, "negative_prompt": negative_prompt})
+    path.chmod(0o644)  # safetensors makes it 0600, which another user than the builder's, such as the image's, cannot read
 
 
 def read(path: Path, prompt: str, negative_prompt: str) -> dict[str, Tensor] | None:

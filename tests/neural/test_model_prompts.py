@@ -72,6 +72,12 @@ def test_written_texts_may_be_any(tmp_path: Path) -> None:
     assert all(torch.equal(stored[name], tensors[name]) for name in prompts.NAMES)
 
 
+def test_whoever_serves_may_read_what_the_builder_wrote(tmp_path: Path) -> None:
+    path = tmp_path / "default.safetensors"
+    prompts.write(path, PROMPT, NEGATIVE, {name: torch.zeros(1, 2) for name in prompts.NAMES})
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_file_that_is_none_is_refused(cache: ModelCache, tmp_path: Path) -> None:
     path = tmp_path / "default.safetensors"
     path.write_bytes(b"none")
