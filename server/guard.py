@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
@@ -12,7 +13,7 @@ from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline.errors import Code
@@ -24,6 +25,10 @@ log = structlog.get_logger()
 
 #: Answered to everybody: they tell nothing, and who watches a container has no key.
 OPEN = frozenset({"/health", "/ready"})
+#: Bytes that a request may have where no other limit is set.
+_BODY = 64_000
+#: The status under which a caller is counted who has gone before the answer.
+_GONE = 499
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What an answer has unless its route says otherwise.
 _HEADERS = {
@@ -50,12 +55,13 @@ class _Answered:
 class Guard:
     """The ASGI middleware. Each web process counts its own requests for RATE_LIMIT_PER_MINUTE."""
 
-    def __init__(self, app: ASGIApp, pod: Pod) -> None:
+    def __init__(self, app: ASGIApp, pod: Pod, body_limits: Mapping[str, int]) -> None:
+        """`body_limits`: path → bytes that a request for it may have, where that is more than usual."""
         environment = pod.environment
         self.app = app
         self.key = environment.api_key.get_secret_value() if environment.api_key else None
         self.hosts, self.origins = frozenset(listed(environment.allowed_hosts.lower())), frozenset(listed(environment.cors_origins))
-        self.upload_seconds = environment.upload_seconds
+        self.upload_seconds, self.body_limits = environment.upload_seconds, body_limits
         per_minute = environment.rate_limit_per_minute
         self.rate = RateLimitItemPerMinute(per_minute) if per_minute else None
         self.limiter = MovingWindowRateLimiter(MemoryStorage())
@@ -69,7 +75,9 @@ class Guard:
         safe = _with_headers(send, answered)
         try:
             self._admit(scope)
-            await self.app(scope, _in_time(receive, self.upload_seconds), safe)
+            await self.app(scope, _bounded(receive, self.upload_seconds, self.body_limits.get(scope["path"], _BODY)), safe)
+        except ClientDisconnect:
+            answered.status = _GONE  # in mid-upload; there is nobody to answer any more
         except Exception as fault:  # a bug becomes an id for the caller and a traceback in the log
             problem = fault if isinstance(fault, Problem) else of_bug(fault)
             metrics.ERRORS.labels(str(problem.code)).inc()
@@ -146,12 +154,13 @@ def _with_headers(send: Send, answered: _Answered) -> Send:
     return with_headers
 
 
-def _in_time(receive: Receive, seconds: float) -> Receive:
-    """A request's body as it comes; raises `TIMED_OUT` when it is not here in full after so many seconds."""
-    ends, whole = time.monotonic() + seconds, False
+def _bounded(receive: Receive, seconds: float, most: int) -> Receive:
+    """A request's body as it comes. Raises `TIMED_OUT` when it is not here in full after so many seconds, and `INPUT_TOO_LARGE` as soon
+    as it has more bytes than `most`."""
+    ends, whole, size = time.monotonic() + seconds, False, 0
 
-    async def in_time() -> Message:
-        nonlocal whole
+    async def bounded() -> Message:
+        nonlocal whole, size
         if whole:  # whoever asks now waits for the caller's going
             return await receive()
         try:
@@ -160,9 +169,12 @@ def _in_time(receive: Receive, seconds: float) -> Receive:
             sentence = f"The request did not arrive in full within {seconds:g} s (UPLOAD_SECONDS)."
             raise Problem(Code.TIMED_OUT, sentence, headers={"Connection": "close"}) from None
         whole = message["type"] != "http.request" or not message.get("more_body", False)
+        size += len(message.get("body", b""))
+        if size > most:
+            raise Problem(Code.INPUT_TOO_LARGE, f"The request has more than {most:,} bytes, the limit that MAX_INPUT_MB sets.")
         return message
 
-    return in_time
+    return bounded
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:

@@ -35,25 +35,23 @@ _REPORT_POLICY = (
 _FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 #: Browsers show a PDF by a viewer of theirs, which a sandbox stops.
 _PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'"
-#: Fields of a submission, and bytes of one that is no file: a picture may come as base64 in it.
+#: Fields that a form may have.
 _FIELDS = 100
 
 
-def body_limit(pod: Pod) -> int:
-    """Bytes of a submission in all: a picture in base64, and room for everything else."""
-    return pod.max_bytes * 4 // 3 + 1_000_000
+def body_limits(pod: Pod) -> dict[str, int]:
+    """Path → bytes of a request in all: a picture, for a job maybe in base64, and room for everything else."""
+    return {"/api/v1/process": pod.max_bytes * 4 // 3 + 1_000_000, "/api/v1/palette": pod.max_bytes + 10_000}
 
 
-async def _form(request: Request, pod: Pod, files_wanted: int) -> FormData:
+async def _form(request: Request, pod: Pod) -> FormData:
     """The request's form; what is not a form is `INVALID_INPUT`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise Problem(Code.INVALID_INPUT, "Send a form: Content-Type multipart/form-data with the picture as file.", status=415)
     try:
-        return await request.form(max_files=files_wanted, max_fields=_FIELDS, max_part_size=body_limit(pod))
+        return await request.form(max_files=1, max_fields=_FIELDS, max_part_size=body_limits(pod)[request.url.path])
     except HTTPException as fault:
-        if fault.status_code == 413:
-            raise
         raise Problem(Code.INVALID_INPUT, f"The form cannot be read: {str(fault.detail).rstrip('.')}.", status=400) from None
     except OSError as fault:  # large files wait on the disk while the rest comes
         raise (files.full() if files.is_full(fault) else fault) from None
@@ -113,7 +111,6 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
         response_model=answers.Submitted,
         responses=answers.problems(403, 408, 413, 415, 422, 503),
         openapi_extra=_SUBMIT,
-        max_body_size=body_limit(pod),
         tags=["jobs"],
         summary="Submit a photo",
     )
@@ -122,7 +119,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
         idempotency_key: Annotated[str | None, Header(description="the same key with the same request gives the same job")] = None,
     ) -> Response:
         """Queue a job. Each key of the job is a form field, or all of them are one JSON object in `options`; lists are comma-separated."""
-        form = await _form(request, pod, files_wanted=1)
+        form = await _form(request, pod)
         try:
             queued = await to_thread.run_sync(intake.accept, _submission(form, idempotency_key), pod, database)
         finally:
@@ -152,13 +149,12 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
                 },
             }
         },
-        max_body_size=pod.max_bytes + 10_000,
         tags=["jobs"],
         summary="The main colours of a picture",
     )
     async def palette(request: Request) -> Response:
         """At most `colors` (2 to 64, default 8) colours of the picture `file`, the most frequent first: a start for a palette."""
-        form = await _form(request, pod, files_wanted=1)
+        form = await _form(request, pod)
         try:
             file, text = form.get("file"), form.get("colors", "8")
             if not isinstance(file, UploadFile):
@@ -314,7 +310,7 @@ def _watching(app: FastAPI, pod: Pod, database: Database) -> None:
         """Counters, gauges and histograms in Prometheus' text format; docs/server.md lists them."""
         return Response(await to_thread.run_sync(metrics.exposition, database), media_type=CONTENT_TYPE_LATEST)
 
-    @app.post("/", include_in_schema=False, max_body_size=10_000)
+    @app.post("/", include_in_schema=False)
     async def enter(request: Request) -> Response:
         return await _enter(request, pod)
 

@@ -24,8 +24,6 @@ _ABOUT = """Turns photographs of vehicles into flat vector illustrations. Submit
 
 Errors are RFC 9457 problems (`application/problem+json`) with the `code` of docs/errors.md.
 """
-#: Bytes of a request's body where the route says nothing else.
-_BODY = 64_000
 
 
 def create(pod: Pod) -> FastAPI:
@@ -49,11 +47,10 @@ def create(pod: Pod) -> FastAPI:
         lifespan=life,
         docs_url=None,
         redoc_url=None,
-        max_body_size=_BODY,
     )
     routes.add(app, pod, jobs)
     app.router.routes.extend([*description.routes(), *page.routes()])
-    app.add_middleware(Guard, pod=pod)
+    app.add_middleware(Guard, pod=pod, body_limits=routes.body_limits(pod))
     if origins := listed(pod.environment.cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"])
     _answer_problems(app)
@@ -95,7 +92,6 @@ def _answer_problems(app: FastAPI) -> None:
 _SENTENCES = {
     404: "There is nothing at this address; /docs lists what there is.",
     405: "This address does not take that method; Allow names those it does.",
-    413: "The request is larger than this server takes; MAX_INPUT_MB is its limit.",
 }
 
 

@@ -87,15 +87,15 @@ class Server:
         """The job once it has ended."""
         return until(lambda: (told := self.job(job_id))["status"] in ("completed", "failed", "cancelled") and told, seconds)
 
-    def working(self, job_id: str, phase: str = "sanitize") -> dict[str, Any]:
-        """The job once it has come to a phase."""
+    def working(self, job_id: str, attempt: int = 1) -> None:
+        """Wait until the job is at work for this time, past its photo's decoding."""
 
         def there() -> Any:
             told = self.job(job_id)
             assert told["status"] in ("pending", "processing"), told
-            return told["progress"] and told["progress"]["phase"] == phase and told
+            return told["attempts"] == attempt and told["progress"] and told["progress"]["phase"] != "fetch"
 
-        return until(there, JOB_SECONDS, 0.02)
+        until(there, JOB_SECONDS, 0.02)
 
     def ready(self) -> None:
         until(lambda: self.client.get("/ready").status_code == 200, 60)
