@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = ("deploy.md", "pod.md", "capacity.md")
 #: Variables that other programs read: RunPod's SDK and platform, docker, Debian, the shell of the examples.
-FOREIGN = {"RUNPOD_API_KEY", "ENDPOINT_ID", "JOB_ID", "RUNPOD_INIT_TIMEOUT", "REQUIREMENTS", "DEBIAN_FRONTEND"}
+FOREIGN = {"RUNPOD_API_KEY", "ENDPOINT_ID", "JOB_ID", "RUNPOD_INIT_TIMEOUT", "REQUIREMENTS", "DEBIAN_FRONTEND", "IMAGE"}
 
 _METRICS = """
 import json, os, sys
