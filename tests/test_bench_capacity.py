@@ -95,6 +95,12 @@ def test_the_request_count_starts_what_its_formula_says() -> None:
     assert sorted(life.ended for life in run.workers) == [52, 52, 62]
 
 
+def test_the_request_count_counts_jobs_in_progress_too() -> None:
+    run = simulate([Job(0.5, 100), Job(30.5, 10)], Endpoint("request-count", value=1, max_workers=8), Start(Gamma(5, 0)))
+    assert [life.started for life in run.workers] == [1, 31]
+    assert run.served[1].began == 36
+
+
 def test_queue_delay_adds_one_worker_at_each_look() -> None:
     run = simulate([Job(0, 100)] * 50, Endpoint("queue-delay", value=4, max_workers=4, interval=2), Start(Gamma(60, 0)))
     assert [life.started for life in run.workers] == [6, 8, 10, 12]
