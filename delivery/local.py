@@ -1,5 +1,6 @@
 """Delivery to a folder of this machine: all files or none, and never at the cost of what was there."""
 
+import errno
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -8,6 +9,9 @@ from pathlib import Path
 
 from delivery.artifact import Artifact, in_order
 from pipeline.errors import Code, JobError
+
+#: What an `OSError` says when not this folder but the whole disk takes no more.
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 def _go_on() -> None:
@@ -49,7 +53,8 @@ def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callabl
     system, then renamed into place one by one, `result.json` last. When anything fails, or `check` raises, files that were
     replaced are restored and only what this call created is removed. Other files in `folder` are never touched.
 
-    Raises `DELIVERY_FAILED` when a file cannot be written, and whatever `check` raises.
+    Raises `DELIVERY_FAILED` when a file cannot be written, the `OSError` itself where the disk is full or read-only, and whatever `check`
+    raises.
     """
     ordered = in_order(artifacts)
     undo = _Undo()
@@ -59,6 +64,8 @@ def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callabl
             _place(ordered, folder, Path(temporary), undo, check)
     except OSError as error:
         undo.remove_made()
+        if error.errno in DISK_FULL:
+            raise
         raise JobError(Code.DELIVERY_FAILED, f"The files could not be written locally: {error.strerror or 'unknown reason'}.") from error
     except BaseException:
         undo.remove_made()

@@ -1,7 +1,6 @@
 """One job from its input to its answer, the same for every door: fetch, run the phases, deliver, tell."""
 
 import dataclasses
-import errno
 import json
 import time
 import uuid
@@ -14,6 +13,7 @@ from typing import Any
 import structlog
 
 from delivery import (
+    DISK_FULL,
     RESULT_NAME,
     Artifact,
     Bucket,
@@ -83,14 +83,11 @@ def start(environment: Environment, settings: Settings) -> Worker:
     return Worker(environment, settings, steps, bucket)
 
 
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-
 def explain(error: Exception) -> JobError:
     """The error a caller may see. What is not a `JobError` is a bug: its traceback is logged under the id that the caller gets."""
     if isinstance(error, JobError):
         return error
-    if isinstance(error, OSError) and error.errno in _DISK:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         log.error("disk_full", exc_info=error)
         return JobError(Code.DISK_FULL, "The worker's disk is full or read-only; send the job again, another worker takes it.", fatal=True)
     number = uuid.uuid4().hex[:12]

@@ -51,12 +51,15 @@ class S3Service:
         given = {"endpoint_url": self.endpoint_url, "access_key": self.access_key, "secret_key": self.secret_key}
         return Bucket(**{**given, "name": name, **settings})
 
+    def keys(self, bucket: Bucket) -> set[str]:
+        """The names of everything in the bucket."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
+        return {item["Key"] for page in pages for item in page.get("Contents", [])}
+
     def objects(self, bucket: Bucket) -> dict[str, bytes]:
-        """Everything in the bucket."""
+        """Everything in the bucket, which nobody else must be using."""
         client = self.client()
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket.name)
-        keys = [item["Key"] for page in pages for item in page.get("Contents", [])]
-        return {key: client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in keys}
+        return {key: client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in sorted(self.keys(bucket))}
 
 
 def free_ports(count: int) -> int:

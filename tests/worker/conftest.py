@@ -1,0 +1,25 @@
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.control_plane import ControlPlane
+from tests.real_worker import RealWorker
+from tests.s3_service import s3_service
+
+__all__ = ["s3_service"]
+
+
+@pytest.fixture
+def plane() -> Iterator[ControlPlane]:
+    """A control plane that has seen nothing yet; whatever it was asked had RunPod's form."""
+    with ControlPlane() as made:
+        yield made
+        assert made.complaints == []
+
+
+@pytest.fixture
+def start(plane, tmp_path) -> Iterator[Callable[..., RealWorker]]:
+    """Start a worker: `start("pod", NAME=value, …)`; at the end all are stopped."""
+    with ExitStack() as stack:
+        yield lambda pod, **more: stack.enter_context(RealWorker(plane, pod, tmp_path, **more))
