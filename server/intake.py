@@ -185,7 +185,7 @@ def _list(key: str, text: str) -> list[Any]:
         found = _json(key, text)
         return found if isinstance(found, list) else [found]
     parts = [part.strip() for part in text.split(",")]
-    if parts == [""] and key != "palette_hex_list":
+    if parts == [""]:
         return []
     return [_number(key, part, whole=False) for part in parts] if key == "vehicle_box" else parts
 

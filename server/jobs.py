@@ -59,17 +59,18 @@ def add(database: Database, new: New) -> Queued:
         known = earlier(connection, new)
         if known is None:
             connection.execute(
-                insert(jobs).values(
-                    job_id=new.job_id,
-                    status="pending",
-                    created_at=time.time(),
-                    request=new.request,
-                    picture=new.picture,
-                    matte=new.matte,
-                    idempotency_key=new.idempotency_key,
-                    digest=new.digest,
-                    bytes=new.size,
-                )
+                insert(jobs),  # the values beside it: SQLAlchemy then writes the statement once
+                {
+                    "job_id": new.job_id,
+                    "status": "pending",
+                    "created_at": time.time(),
+                    "request": new.request,
+                    "picture": new.picture,
+                    "matte": new.matte,
+                    "idempotency_key": new.idempotency_key,
+                    "digest": new.digest,
+                    "bytes": new.size,
+                },
             )
     return known or Queued(new.job_id, "pending", is_new=True)
 

@@ -98,7 +98,7 @@ class Server:
         until(there, JOB_SECONDS, 0.02)
 
     def ready(self) -> None:
-        until(lambda: self.client.get("/ready").status_code == 200, 60)
+        until(lambda: self.client.get("/ready").status_code == 200, JOB_SECONDS)
 
     def engine(self) -> int:
         """The process of the one engine."""
@@ -147,7 +147,7 @@ def serving(folder: Path, *, command: list[str] | None = None, **settings: str) 
                 return False
 
         try:
-            until(listens, 60)
+            until(listens, JOB_SECONDS)
             yield server
         finally:
             for pid in engines_of(folder):  # a stopped one could not end
