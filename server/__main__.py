@@ -1,5 +1,6 @@
 """The pod's door: `python -m server`."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -35,6 +36,8 @@ def serve(
 
     Exit status: 0 when it was stopped; 2 with one sentence when a setting is wrong.
     """
+    # uvicorn stops in order and then sends the signal again to whoever handled it before: that is the end of a good run
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         server.app,
         host=host,

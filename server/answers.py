@@ -1,5 +1,6 @@
 """The shapes of the API's answers, for its description; and examples that are answers of a real server."""
 
+from http import HTTPStatus
 from typing import Any, Literal
 
 from pydantic import BaseModel, Field
@@ -100,8 +101,28 @@ class Health(BaseModel):
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The problem answers of a route, for its description; those that every route may give come with them."""
-    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _MEANING[status], "content": content} for status in sorted({*statuses, 401, 429, 500})}
+    return {status: {"description": _MEANING[status], "content": _content(status)} for status in sorted({*statuses, 401, 429, 500})}
+
+
+def _content(status: int) -> dict[str, Any]:
+    code, _, sentence = _EXAMPLES[status].partition(": ")
+    example = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": sentence, "code": code}
+    return {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
+
+
+_EXAMPLES = {
+    401: "UNAUTHORIZED: This server wants its API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.",
+    403: "FORBIDDEN: A page of another site may not do this; send the API key, or set CORS_ORIGINS.",
+    404: "NOT_FOUND: There is no such job; it was deleted, or never was.",
+    408: "TIMED_OUT: The request did not arrive in full within 300 s (UPLOAD_SECONDS).",
+    409: "CONFLICT: The job is completed already.",
+    413: "INPUT_TOO_LARGE: The picture has more than 50,000,000 bytes, the limit.",
+    415: "UNSUPPORTED_IMAGE: The picture is a GIF; JPEG, PNG, WebP, AVIF, HEIC, TIFF and BMP are accepted.",
+    422: "INVALID_PALETTE: A palette holds 2 to 64 different colours, not 1.",
+    429: "RATE_LIMITED: More than 60 requests in a minute; wait 12 s.",
+    500: "INTERNAL: Something went wrong inside the server; its log holds the details under 1f0c6d6f8b1e.",
+    503: "QUEUE_FULL: The server's disk is full; delete jobs that are done, or send the job again later.",
+}
 
 
 _MEANING = {

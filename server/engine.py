@@ -30,8 +30,6 @@ from server.settings import LAST_SECONDS, Pod, read
 
 #: Seconds between two looks: for a new job; for a cancelled one; between two renewals of a lease; between two progress reports.
 IDLE, LOOK, RENEW, REPORT = 0.1, 0.2, 1.0, 0.25
-#: This process is worse than others at getting the processor, so that the API answers while a picture is drawn.
-NICE = 5
 #: linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 #: Exit statuses: the engine cannot be started; it can do no more.
@@ -204,7 +202,6 @@ def main(slot: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group; the parent stops this process in its own time
     _bind_to_parent()
-    os.nice(NICE)
     pod = read()
     log.configure(pod.environment.log_level, _heard)
     database = databases.connect(pod.database)
