@@ -111,6 +111,7 @@ def _content(status: int) -> dict[str, Any]:
 
 
 _EXAMPLES = {
+    400: "INVALID_INPUT: The form cannot be read: Invalid multipart data.",
     401: "UNAUTHORIZED: This server wants its API key: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.",
     403: "FORBIDDEN: A page of another site may not do this; send the API key, or set CORS_ORIGINS.",
     404: "NOT_FOUND: There is no such job; it was deleted, or never was.",
@@ -126,6 +127,7 @@ _EXAMPLES = {
 
 
 _MEANING = {
+    400: "INVALID_INPUT: the form cannot be read",
     401: "UNAUTHORIZED: the API key is missing or wrong",
     403: "FORBIDDEN: a page of another site",
     404: "NOT_FOUND: no such job, or no such file of it",

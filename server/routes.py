@@ -109,7 +109,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
         "/api/v1/process",
         status_code=202,
         response_model=answers.Submitted,
-        responses=answers.problems(403, 408, 413, 415, 422, 503),
+        responses=answers.problems(400, 403, 408, 413, 415, 422, 503),
         openapi_extra=_SUBMIT,
         tags=["jobs"],
         summary="Submit a photo",
@@ -131,7 +131,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
     @app.post(
         "/api/v1/palette",
         response_model=answers.Palette,
-        responses=answers.problems(403, 408, 413, 415, 422),
+        responses=answers.problems(400, 403, 408, 413, 415, 422),
         openapi_extra={
             "requestBody": {
                 "required": True,
