@@ -12,7 +12,9 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
+from pipeline.errors import Code
 from server.database import Database, engines, jobs
+from server.problems import PodCode
 from server.queue import Claim, Ended
 
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600)
@@ -31,6 +33,18 @@ REQUEST_SECONDS = Histogram("http_request_duration_seconds", "Time of an answer.
 CACHE = Counter("model_cache_operations", "What jobs did to the model cache.", ["kind"], registry=_HERE)
 VRAM = Gauge("peak_vram_bytes", "The most memory of the card that a job has taken.", multiprocess_mode="max", registry=_HERE)
 RESTARTS = Counter("engine_restarts", "Engines that ended and were started again.", ["slot"], registry=_HERE)
+
+
+def begin(workers: int) -> None:
+    """Let every counter stand at 0 from the start: the first increase of a series that comes from nowhere is none to Prometheus."""
+    for code in (*Code, *PodCode):
+        ERRORS.labels(str(code))
+    for status in ("completed", "failed", "cancelled"):
+        JOBS.labels(status)
+    for kind in ("loads", "moves", "hits", "evictions"):
+        CACHE.labels(kind)
+    for slot in range(workers):
+        RESTARTS.labels(str(slot))
 
 
 def ended(job: Ended) -> None:

@@ -29,6 +29,7 @@ Errors are RFC 9457 problems (`application/problem+json`) with the `code` of doc
 def create(pod: Pod) -> FastAPI:
     """The application of one web process. `server.counters.prepare` was called."""
     log.configure(pod.environment.log_level)
+    metrics.begin(pod.environment.workers)
     jobs = database.connect(pod.database)
 
     @asynccontextmanager

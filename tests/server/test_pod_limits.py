@@ -112,6 +112,13 @@ def test_the_same_request_twice(intake_only: Server, photo: bytes) -> None:
 def test_pending_jobs_are_cancelled_and_deleted_at_once(intake_only: Server, photo: bytes) -> None:
     names = [intake_only.submit(photo, **QUICK) for _ in range(3)]
     assert [intake_only.job(name)["queue_position"] for name in names] == [1, 2, 3]
+    text = intake_only.client.get("/metrics").text
+    for line in (
+        'errors_total{code="INTERNAL"} 0.0',
+        'jobs_total{status="completed"} 0.0',
+        'model_cache_operations_total{kind="loads"} 0.0',
+    ):
+        assert line in text.splitlines()  # there before anything has happened
     assert intake_only.metric("job_queue_size") == 3 and intake_only.metric("oldest_pending_seconds") > 0
     assert intake_only.client.post(f"/api/v1/jobs/{names[0]}/cancel").json()["status"] == "cancelled"
     assert intake_only.job(names[0])["error"].startswith("CANCELLED: ") and intake_only.job(names[1])["queue_position"] == 1
