@@ -32,8 +32,8 @@ from aiohttp_retry import ExponentialRetry
 from runpod.http_client import get_auth_header
 from runpod.serverless.modules import rp_http
 
-#: Seconds between two progress updates, and of each wait (connection, sending, answer) of one that is on its way.
-INTERVAL, UPDATE_SECONDS = 2.0, 3.0
+#: Seconds between two progress updates, and how long one may wait to be connected, to be sent, and to be answered.
+INTERVAL, SENT_SECONDS, ANSWERED_SECONDS = 2.0, 3.0, 10.0
 
 #: How often an answer is posted until RunPod has taken it, the waits doubling up to 15 s: about a minute.
 ANSWER_TRIES = 9
@@ -100,14 +100,15 @@ _leaving = threading.Event()
 @cache
 def _platform() -> httpx.Client:
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request, and no JSON
-    return httpx.Client(timeout=UPDATE_SECONDS, trust_env=False, headers=get_auth_header())
+    return httpx.Client(timeout=httpx.Timeout(SENT_SECONDS, read=ANSWERED_SECONDS), trust_env=False, headers=get_auth_header())
 
 
 class Updates:
     """A job's progress on its way to RunPod: one update at a time, so that they arrive in order, and none after `close`.
 
     The SDK's `progress_update` posts each from a thread that nothing ends and that tries again for as long as an answer would: one
-    that lands after the answer leaves the job IN_PROGRESS for ever. Here each has one try; a lost one is replaced by the next.
+    that lands after the answer leaves the job IN_PROGRESS for ever. Here each has one try; a lost one is replaced by the next. One that
+    was sent and not answered in time is the last: it may still be on its way, and nothing must overtake it.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -134,6 +135,7 @@ class Updates:
             _platform().post(url, content=json.dumps({"status": "IN_PROGRESS", "output": update}), headers=headers).raise_for_status()
         except httpx.HTTPError as fault:
             structlog.get_logger().warning("update_lost", number=report.number, reason=type(fault).__name__)
+            self._closed |= isinstance(fault, httpx.ReadTimeout)
 
     def close(self) -> None:
         """Wait for the one under way, which is bounded; later ones are not sent."""

@@ -6,7 +6,8 @@ the same request id being one (the SDK repeats a post whose receipt was lost); `
 
 As on the platform: an update that arrives after the answer leaves the job IN_PROGRESS, an answer above 10 MB is refused with one 400,
 a job whose worker is gone is handed out again, `executionTimeout` and `ttl` end a job, and a worker that asked to be stopped
-(`stopPod`) is sent nothing more. A job-take whose answer cannot be delivered leaves the job in the queue.
+(`stopPod`) is sent nothing more. A job-take whose answer cannot be delivered leaves the job in the queue, and a request whose sender
+has hung up before it was handled has no effect.
 """
 
 import asyncio
@@ -25,6 +26,8 @@ from aiohttp import web
 MOST_ANSWER = MOST_REQUEST = 10_000_000
 FINAL = frozenset({"COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"})
 POLL_SECONDS = 20.0
+#: What a worker shows, bare; nobody else may see it.
+KEY = "pLaNt3dRunpodK3y"
 
 Route = Literal["take", "stop", "done", "update", "stream", "ping"]
 #: What a fault does: an HTTP status before or after the request took effect, or the connection dropped before or after it did, or a wait.
@@ -136,7 +139,7 @@ class ControlPlane:
             "RUNPOD_WEBHOOK_POST_STREAM": f"{self.url}/job-stream/$RUNPOD_POD_ID/$ID?gpu=none",
             "RUNPOD_WEBHOOK_PING": f"{self.url}/ping/$RUNPOD_POD_ID",
             "RUNPOD_PING_INTERVAL": "1000",
-            "RUNPOD_AI_API_KEY": "worker-key",
+            "RUNPOD_AI_API_KEY": KEY,
             "RUNPOD_POD_ID": pod,
             "RUNPOD_ENDPOINT_ID": "endpoint",
             "RUNPOD_SKIP_GPU_CHECK": "true",
@@ -279,6 +282,9 @@ class ControlPlane:
             if fault is None or fault.kind == "slow" or "after" in fault.kind:
                 if fault is not None and fault.kind == "slow":
                     await asyncio.sleep(fault.seconds)
+                    if _hung_up(request):
+                        self.seen[name, 0] += 1
+                        return web.Response()
                 response = await handler(request, pod, job, body, fault)
             if fault is None or fault.kind == "slow":
                 self.seen[name, response.status] += 1
@@ -304,7 +310,7 @@ class ControlPlane:
 
     def _check_form(self, route: Route, request: web.Request) -> None:
         wanted = {
-            "a key": request.headers.get("Authorization") == "worker-key",
+            "a key": request.headers.get("Authorization") == KEY,
             "gpu": route == "ping" or "gpu" in request.query,
             "job_in_progress": route != "take" or request.query.get("job_in_progress") in ("0", "1"),
             "isStream": request.method != "POST" or request.query.get("isStream") in ("true", "false"),

@@ -10,7 +10,7 @@ import pytest
 import runpod
 from runpod.endpoint import Endpoint
 
-from tests.control_plane import ControlPlane, Fault
+from tests.control_plane import KEY, ControlPlane, Fault
 
 
 @pytest.fixture
@@ -28,18 +28,18 @@ def endpoint(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> Endpoint:
 
 def take(plane: ControlPlane, pod: str = "a", busy: str = "0") -> httpx.Response:
     return httpx.get(
-        f"{plane.url}/job-take/{pod}?gpu=none&job_in_progress={busy}", headers={"Authorization": "worker-key"}, timeout=10, trust_env=False
+        f"{plane.url}/job-take/{pod}?gpu=none&job_in_progress={busy}", headers={"Authorization": KEY}, timeout=10, trust_env=False
     )
 
 
 def post(plane: ControlPlane, job_id: str, body: dict[str, object], pod: str = "a") -> httpx.Response:
-    headers = {"Authorization": "worker-key", "X-Request-ID": job_id, "Content-Type": "application/x-www-form-urlencoded"}
+    headers = {"Authorization": KEY, "X-Request-ID": job_id, "Content-Type": "application/x-www-form-urlencoded"}
     url = f"{plane.url}/job-done/{pod}/{job_id}?gpu=none&isStream=false"
     return httpx.post(url, content=json.dumps(body), headers=headers, timeout=10, trust_env=False)
 
 
 def stop_poll(plane: ControlPlane, pod: str = "a") -> httpx.Response:
-    return httpx.get(f"{plane.url}/job-stop/{pod}?gpu=none", headers={"Authorization": "worker-key"}, timeout=10, trust_env=False)
+    return httpx.get(f"{plane.url}/job-stop/{pod}?gpu=none", headers={"Authorization": KEY}, timeout=10, trust_env=False)
 
 
 def test_a_job_from_the_client_to_the_worker_and_back(plane, endpoint):
@@ -192,7 +192,7 @@ def test_requests_that_no_sdk_would_send_are_complained_about(plane):
 
 
 def test_pings_and_the_reason_of_an_unhealthy_worker(plane):
-    headers = {"Authorization": "worker-key"}
+    headers = {"Authorization": KEY}
     httpx.get(f"{plane.url}/ping/a?job_id=x,y", headers=headers, trust_env=False)
     httpx.get(f"{plane.url}/ping/a?status=unhealthy&check=bucket&reason=refused", headers=headers, trust_env=False)
     assert [told for _, told in plane.pods["a"].pings] == ["x,y"]

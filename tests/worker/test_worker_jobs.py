@@ -90,11 +90,14 @@ def test_a_job_fails_with_one_typed_answer(loop, more, code):
 
 
 def test_what_the_platform_would_lose_is_refused_by_the_worker(loop):
-    """Inline, 8 MB is the limit: a large drawing of noise with all its pictures."""
-    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)
-    picture = base64.b64encode(save(Image.fromarray(noise), "PNG")).decode()
-    wanted = {"outputs": ["svg", "png", "report", "intermediates"], "size": 1024, "delivery": "inline", "vehicle_box": [0, 0, 1, 1]}
-    loop.fails(loop.plane.submit({"input": {"image_base64": picture, "remove": [], **wanted}}), "OUTPUT_TOO_LARGE")
+    """Inline, 8 MB is the limit: a photo of noise with all its pictures, though little of it is drawn."""
+    noise = np.random.default_rng(0).integers(0, 256, (1280, 1280, 3), dtype=np.uint8)
+    matte = np.zeros((1280, 1280), np.uint8)
+    noise[400:600, 400:600], matte[400:600, 400:600] = 128, 255
+    files = {"image_base64": save(Image.fromarray(noise), "PNG"), "matte_base64": save(Image.fromarray(matte), "PNG")}
+    pictures = {name: base64.b64encode(data).decode() for name, data in files.items()}
+    wanted = {"outputs": ["svg", "report", "intermediates"], "size": 1280, "remove": [], "delivery": "inline"}
+    loop.fails(loop.plane.submit({"input": {**pictures, **wanted}}), "OUTPUT_TOO_LARGE")
 
 
 def test_an_inline_answer_holds_its_files(loop):
@@ -165,7 +168,7 @@ def test_the_platforms_limit_of_time_ends_a_job_like_a_cancellation(loop, silent
         [Fault("done", "drop", times=3)],
         [Fault("done", "drop after")],
         [Fault("done", "429"), Fault("done", "slow", seconds=3)],
-        [Fault("update", "500"), Fault("update", "drop"), Fault("update", "drop after"), Fault("update", "slow", seconds=4)],
+        [Fault("update", "500"), Fault("update", "drop"), Fault("update", "drop after"), Fault("update", "slow", seconds=12)],
         [Fault("take", "500", times=2), Fault("take", "drop"), Fault("take", "drop after"), Fault("stop", "500"), Fault("stop", "drop")],
         [Fault("ping", "500"), Fault("ping", "drop")],
     ],
