@@ -107,7 +107,7 @@ def main() -> int:
     for number, wrong in tally.faults[:20]:
         print(f"case {number}: {wrong}")
     if options.docs:
-        write_docs(options.what, f"`{command}`: {datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s on one core of {machine()}.", rows)
+        write_docs(options.what, f"`{command}`: {datetime.now(UTC):%Y-%m-%d}, {seconds:.0f} s by the clock on a core of {machine()}.", rows)
     return 1 if tally.faults else 0
 
 
