@@ -6,6 +6,10 @@ import shutil
 from pathlib import Path
 from typing import IO
 
+#: Environment variable: the name under which a process counts, in place of its id. An engine that is started anew counts on in the files
+#: of the one before it; files under ids would grow in number with every start, and with them the time that `/metrics` takes.
+NAME = "COUNTS_AS"
+
 
 def prepare(folder: Path) -> IO[bytes]:
     """Make the folder ready and the one of this process and its children: emptied, unless another process of this pod counts there already.

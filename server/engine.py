@@ -30,6 +30,8 @@ from server.settings import LAST_SECONDS, Pod, read
 
 #: Seconds between two looks: for a new job; for a cancelled one; between two renewals of a lease; between two progress reports.
 IDLE, LOOK, RENEW, REPORT = 0.1, 0.2, 1.0, 0.25
+#: Added to this process's niceness: where drawing takes every core, the web process still answers at once.
+NICE = 10
 #: linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 #: Exit statuses: the engine cannot be started; it can do no more.
@@ -200,6 +202,7 @@ def main(slot: int) -> int:
     """Take jobs until asked to stop; the exit status says why it ended."""
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopping.set())
+    os.nice(NICE)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the whole group; the parent stops this process in its own time
     _bind_to_parent()
     pod = read()

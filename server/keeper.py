@@ -17,7 +17,7 @@ from typing import IO
 import structlog
 from anyio import to_thread
 
-from server import files, jobs, metrics, queue
+from server import counters, files, jobs, metrics, queue
 from server.database import Database
 from server.settings import STOP_SECONDS, Pod
 
@@ -89,7 +89,7 @@ async def _pause(stopping: asyncio.Event, seconds: float) -> None:
 async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stopping: asyncio.Event) -> None:
     """One engine's life, from its start until its jobs are in order again."""
     # the lock goes with it: should this process be killed, the slot is not free before the engine has ended too
-    environment = {name: value for name, value in os.environ.items() if name != "API_KEY"}
+    environment = {name: value for name, value in os.environ.items() if name != "API_KEY"} | {counters.NAME: f"engine-{slot}"}
     command = (sys.executable, "-m", "server.engine", str(slot))
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, pass_fds=(lock.fileno(),), env=environment)
     try:

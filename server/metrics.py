@@ -3,16 +3,18 @@
 The folder has to be there before this module is imported, see `server.counters`.
 """
 
+import os
 import time
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 
 from pipeline.errors import Code
+from server import counters
 from server.database import Database, engines, jobs
 from server.problems import PodCode
 from server.queue import Claim, Ended
@@ -20,6 +22,8 @@ from server.queue import Claim, Ended
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 _WAITS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 _REQUESTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+if counters.NAME in os.environ:
+    values.ValueClass = values.MultiProcessValue(lambda: os.environ[counters.NAME])  # type: ignore[no-untyped-call]
 #: A registry of their own would be asked by nobody: in this mode the numbers are read from the folder.
 _HERE = CollectorRegistry()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from server.settings import read
 from tests.server.serving import JOB_SECONDS, QUICK, SLOW, engines_of, is_engine, serving, until
 
 
@@ -29,6 +30,8 @@ def test_a_killed_engine_begins_its_job_again_once(tmp_path: Path, photo: bytes,
         assert server.over(behind)["status"] == "completed"
         assert server.metric('engine_restarts_total{slot="0"}') == 2 and server.metric('errors_total{code="POISONED"}') == 1
         assert server.metric('engine_up{slot="0"}') == 1
+        counting = {path.stem.rpartition("_")[2] for path in read({"OUTPUT_DIR": str(server.folder)}).metrics_folder.glob("*.db")}
+        assert counting == {str(server.process.pid), "engine-0"}  # three engines, one after another, count in the same files
 
 
 def test_a_killed_server_loses_nothing_and_leaves_nobody_behind(tmp_path: Path, photo: bytes, large: bytes) -> None:
