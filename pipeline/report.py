@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image
 
 from pipeline.job import GENERATION, Job
+from pipeline.settings import Settings
 
 #: The viewer's files: ES modules and styles, served as they are by the web page.
 VIEWER = Path(__file__).parent / "viewer"
@@ -81,11 +82,14 @@ def report_html(
     return page.encode()
 
 
-def shown_settings(job: Job) -> dict[str, Any]:
-    """What the report tells of a job beside its result: no address, no picture, no key; of the neural drawing's settings, those given."""
+def shown_settings(job: Job, settings: Settings) -> dict[str, Any]:
+    """What the report tells of a job beside its result: no address, no picture, no key; of the neural drawing's settings, those given.
+
+    Lines and detail are those in force, which `settings` says where the job does not.
+    """
     asked = {name for name in GENERATION if name in job.model_fields_set}
     told = job.model_dump(mode="json", include={*_SETTINGS, *asked}, exclude_none=True)
-    return {name: value for name, value in told.items() if value != {}}
+    return {"detail": settings.phase3.detail, **told, "stroke": settings.phase4.stroke.model_dump(mode="json") | told["stroke"]}
 
 
 def _script() -> str:

@@ -206,7 +206,7 @@ def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: i
     )
 
 
-def _artifacts(finished: Finished, job: Job, result: Result) -> list[Artifact]:
+def _artifacts(finished: Finished, job: Job, result: Result, settings: Settings) -> list[Artifact]:
     """Exactly the files that `outputs` names."""
     pictures = intermediates(finished, job) if {"intermediates", "report"} & set(job.outputs) else {}
     made: list[Artifact] = []
@@ -222,7 +222,7 @@ def _artifacts(finished: Finished, job: Job, result: Result) -> list[Artifact]:
             svg=finished.drawing.svg,
             intermediates=pictures,
             result=result.public(),
-            settings=shown_settings(job),
+            settings=shown_settings(job, settings),
         )
         made.append(Artifact.of("report.html", page))
     if "intermediates" in job.outputs:
@@ -307,6 +307,6 @@ def _perform(
         changes = {**named, "timings_ms": timings, "processing_time_ms": round(1000 * (now - began))}
         return result.model_copy(update=changes | ({"intermediates": shown} if "intermediates" in job.outputs else {}))
 
-    files = _artifacts(finished, job, result)
+    files = _artifacts(finished, job, result, worker.settings)
     account.output_bytes = {file.name: len(file.data) for file in files}
     return _deliver(files, destination, tell)

@@ -17,14 +17,19 @@ COOKIE = "session"
 HOLDS = 7 * 24 * 3600
 
 _STYLE = """
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { display: grid; min-height: 90vh; place-content: center; margin: 1rem; }
-form { display: grid; gap: .75rem; width: min(22rem, 90vw); }
-h1 { font-size: 1.25rem; margin: 0; }
-p { margin: 0; }
-input, button { font: inherit; padding: .6rem .75rem; border-radius: .4rem; border: 1px solid GrayText; }
-button { cursor: pointer; font-weight: 600; }
-:focus-visible { outline: 3px solid Highlight; outline-offset: 2px; }
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { display: grid; min-height: 90vh; place-content: center; margin: 1rem;
+  background: light-dark(#f3f3f3, #141414); color: light-dark(#161616, #ededed); }
+form { display: grid; gap: .7rem; width: min(22rem, calc(100vw - 5.5rem)); padding: 1.75rem; border-radius: 14px;
+  background: light-dark(#fff, #1c1c1c); border: 1px solid light-dark(#dcdcdc, #333); }
+h1 { font-size: 1.25rem; letter-spacing: -.01em; margin: 0; }
+p { margin: 0 0 .5rem; color: light-dark(#5a5a5a, #a6a6a6); }
+label { font-weight: 600; font-size: .9rem; }
+input, button { font: inherit; padding: .6rem .75rem; border-radius: 8px; border: 1px solid light-dark(#8a8a8a, #757575); }
+input { background: light-dark(#f3f3f3, #141414); color: inherit; }
+button { cursor: pointer; font-weight: 600; border-color: transparent;
+  background: light-dark(#0a58ca, #8ab8ff); color: light-dark(#fff, #0d1b2e); }
+:focus-visible { outline: 2px solid light-dark(#0a58ca, #8ab8ff); outline-offset: 2px; }
 """
 _POLICY = (
     f"default-src 'none'; style-src 'sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}'; "

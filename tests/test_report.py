@@ -17,6 +17,7 @@ from PIL import Image
 from pipeline.errors import Code
 from pipeline.job import read
 from pipeline.report import VIEWER, report_html, shown_settings
+from pipeline.settings import load
 
 SVG = b"""<?xml version="1.0" encoding="UTF-8"?>
 <svg xmlns="http://www.w3.org/2000/svg" xmlns:inkscape="http://www.inkscape.org/namespaces/inkscape" version="1.1" width="800" height="600"
@@ -177,8 +178,9 @@ def test_holds_the_whole_result_and_the_settings() -> None:
 def test_settings_tell_what_was_asked_and_nothing_secret() -> None:
     secret = {"image_url": "https://host.example/car.jpg?key=1", "output_prefix": "mine"}
     job = read({**secret, "size": 2048, "stroke": {"width": 3}, "prompt": "a red car", "vehicle_box": [0.1, 0.2, 0.9, 0.9]})
-    shown = shown_settings(job)
-    assert shown["stroke"] == {"width": 3} and shown["prompt"] == "a red car" and shown["size"] == 2048
+    shown = shown_settings(job, load())
+    assert shown["stroke"] == {"mode": "both", "width": 3, "color": "#000000"} and shown["detail"] == load().phase3.detail
+    assert shown["prompt"] == "a red car" and shown["size"] == 2048
     assert not {"image_url", "image_base64", "matte_url", "output_prefix", "preset"} & set(shown)
     assert "host.example" not in str(shown)
 

@@ -69,8 +69,11 @@ export function createStage({ drawing, shown, before, boxes }) {
   for (const [name, value] of Object.entries({ x, y, width, height, viewBox: shown.join(' ') })) drawing.setAttribute(name, value);
   drawing.setAttribute('aria-hidden', 'true');
   const scene = s('svg', { class: 'scene', focusable: 'false', 'aria-hidden': 'true' }, drawing);
-  const marks = s('svg', { class: 'marks', focusable: 'false', 'aria-hidden': 'true' }, boxes.map(({ rect, vehicle }) =>
-    s('rect', { class: vehicle ? 'vehicle' : 'gone', x: rect[0], y: rect[1], width: rect[2], height: rect[3] })));
+  // each line twice, the wider one white, so that it shows on every colour; names are HTML, which zooming leaves as large as they are
+  const outlines = s('svg', { focusable: 'false' }, ['halo', null].map(halo => boxes.map(({ rect, vehicle }) =>
+    s('rect', { class: halo ?? (vehicle ? 'vehicle' : 'gone'), x: rect[0], y: rect[1], width: rect[2], height: rect[3] }))));
+  const names = boxes.map(({ rect, label, vehicle }) => ({ rect, tag: h('span', { class: vehicle ? 'what whole' : 'what' }, label) }));
+  const marks = h('div', { class: 'marks', 'aria-hidden': 'true' }, outlines, names.map(({ tag }) => tag));
   const picture = h('img', { class: 'picture', alt: '', draggable: 'false' });
   const leftTag = h('span', { class: 'tag left' }), rightTag = h('span', { class: 'tag right' }, 'Drawing');
   const slider = h('input', { type: 'range', min: 0, max: 100, step: 0.5, value: 50, class: 'slider', 'aria-label': 'Share of the photo, percent' });
@@ -85,7 +88,8 @@ export function createStage({ drawing, shown, before, boxes }) {
   function draw() {
     const box = view.view(), text = box.map(value => +value.toFixed(4)).join(' ');
     scene.setAttribute('viewBox', text);
-    marks.setAttribute('viewBox', text);
+    outlines.setAttribute('viewBox', text);
+    for (const { rect, tag } of names) Object.assign(tag.style, { left: `${100 * (rect[0] - box[0]) / box[2]}%`, top: `${100 * (rect[1] - box[1]) / box[3]}%` });
     if (shape) Object.assign(picture.style, {
       left: `${100 * (shape[0] - box[0]) / box[2]}%`, top: `${100 * (shape[1] - box[1]) / box[3]}%`,
       width: `${100 * shape[2] / box[2]}%`, height: `${100 * shape[3] / box[3]}%`,
@@ -116,7 +120,8 @@ export function createStage({ drawing, shown, before, boxes }) {
     element: stage, tools, drawing, setBefore, marks, picture,
     setMode: mode => { stage.dataset.mode = mode; },
     setBackdrop: name => { scene.parentNode.className = `after ${name}`; },
-    lookAt: rect => change(view.lookAt, rect),
+    /** Bring a rectangle into view, on the picture's side of the slider. */
+    lookAt(rect) { change(view.lookAt, rect); slide(70); },
   };
 }
 

@@ -18,7 +18,7 @@ export function createViewer({ result, drawing, pictures, settings = null, extra
   const paths = countPaths(drawing);
   const stage = createStage({
     drawing, shown: shownPart(drawing, photo), before: named[0] ?? null,
-    boxes: [{ rect: inRaster(result.vehicle_box), vehicle: true }, ...boxes],
+    boxes: [{ rect: inRaster(result.vehicle_box), label: 'vehicle', vehicle: true }, ...boxes],
   });
   return h('div', { class: 'viewer' },
     h('div', { class: 'bench' },
@@ -27,7 +27,7 @@ export function createViewer({ result, drawing, pictures, settings = null, extra
       h('div', { class: 'side' }, layers(stage, boxes), colors(result, stage.drawing, paths))),
     warnings(result.warnings), extra,
     h('div', { class: 'pair' }, removed(boxes, stage), timings(result.timings_ms)),
-    quality(result), strip(named, stage), h('div', { class: 'pair' }, facts(result, settings), raw(result)));
+    quality(result), strip(named, stage), facts(result, settings));
 }
 
 function section(title, ...body) {
@@ -101,8 +101,9 @@ function removed(boxes, stage) {
       type: 'button', 'aria-label': `Show where ${label} was`, onclick() {
         const button = stage.element.closest('.viewer').querySelector('[data-layer=marks]');
         if (!pressed(button)) button.click();
+        if (stage.element.dataset.mode === 'after') stage.element.parentNode.querySelector('[data-value=compare]')?.click();
         stage.lookAt(rect);
-        stage.element.scrollIntoView({ block: 'nearest' });
+        stage.element.scrollIntoView({ block: 'center' });
       },
     }, 'show')));
   return section('Removed from the vehicle', items.length ? h('ol', { class: 'list' }, items) : h('p', { class: 'note' }, 'Nothing was removed.'));
@@ -156,7 +157,7 @@ function strip(pictures, stage) {
 function plain(value) {
   if (Array.isArray(value)) return value.length ? value.map(plain).join(', ') : 'nothing';
   if (value !== null && typeof value === 'object') return Object.entries(value).map(([name, part]) => `${name} ${plain(part)}`).join(', ');
-  return typeof value === 'number' ? number(value) : String(value);
+  return Number.isInteger(value) ? number(value) : String(value);
 }
 
 /** Settings that the result tells itself. */
@@ -176,14 +177,14 @@ function facts(result, settings) {
     ...Object.fromEntries(Object.entries(versions.models).map(([name, revision]) => [`Model: ${name}`, revision])),
   };
   const shown = Object.entries(rows).filter(([, value]) => value !== null && value !== undefined);
-  return section('Settings and versions', h('table', {}, h('tbody', {},
-    shown.map(([name, value]) => h('tr', {}, h('th', { scope: 'row' }, name), h('td', {}, typeof value === 'number' ? number(value) : value))))));
+  return section('Settings and versions', h('dl', { class: 'facts' },
+    shown.map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, typeof value === 'number' ? number(value) : value)))), raw(result));
 }
 
 function raw(result) {
   const secret = ([key]) => key.endsWith('_url') || key.endsWith('_path') || key === 'intermediates';
   const text = JSON.stringify(Object.fromEntries(Object.entries(result).filter(entry => !secret(entry))), null, 2);
-  return section('As data', h('details', {}, h('summary', {}, 'The whole result as JSON'), h('pre', { tabindex: 0 }, text)));
+  return h('details', {}, h('summary', {}, 'The whole result as JSON'), h('pre', { tabindex: 0 }, text));
 }
 
 /** An SVG file's text as an element of this page, cleaned before the page ever holds it. Throws when it is not an SVG. */

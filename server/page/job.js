@@ -63,7 +63,7 @@ export function createJob({ announce, changed, reuse }) {
     const again = h('button', { type: 'button', onclick: () => reuse(job) }, 'Use photo and settings again');
     if (job.status !== 'completed') {
       const said = job.error ? String(job.error) : 'CANCELLED: The job was cancelled.';
-      element.replaceChildren(heading(job), problem(said, again), logs(job.logs ?? []));
+      element.replaceChildren(heading(job), problem(said, again), photoOf(job.job_id), logs(job.logs ?? []));
       return;
     }
     try {
@@ -75,6 +75,13 @@ export function createJob({ announce, changed, reuse }) {
     }
   }
   return { element, open, close };
+}
+
+/** The photo of a job that has no drawing, or not yet; it goes where the browser cannot show it. */
+function photoOf(id) {
+  const photo = h('img', { alt: 'The photo of this job', class: 'waiting', loading: 'lazy', src: api.inputPath(id) });
+  photo.addEventListener('error', () => photo.remove());
+  return photo;
 }
 
 function heading(job, ...beside) {
@@ -111,7 +118,8 @@ function downloads(job) {
   const made = FILES.filter(([kind]) => job.result[`${kind}_path`] || job.result[`${kind}_url`]);
   return made.map(([kind, label, name]) => {
     const path = api.outputPath(job.job_id, kind);
-    return h('a', { class: 'button', href: path, download: `${job.job_id}-${name}` }, label);
+    return h('a', { class: kind === 'svg' ? 'button primary' : 'button', href: path, download: `${job.job_id}-${name}`, title: `Download ${name}` },
+      h('span', { 'aria-hidden': 'true' }, '↓'), label);
   });
 }
 
@@ -135,10 +143,8 @@ function createProgress(id, announce, changed) {
       catch (error) { cancel.disabled = false; step.textContent = error.sentence ?? String(error); }
     },
   }, 'Cancel');
-  const photo = h('img', { alt: 'The photo of this job', class: 'waiting' });
-  photo.addEventListener('error', () => photo.remove());
   const element = h('div', { class: 'progress' }, h('div', { class: 'heading' }, h('div', {}, title, h('p', { class: 'note id' }, id)), cancel),
-    away, h('div', { class: 'meter' }, bar, percent), step, h('ol', { class: 'phases' }, phases), photo,
+    away, h('div', { class: 'meter' }, bar, percent), step, h('ol', { class: 'phases' }, phases), photoOf(id),
     h('details', { class: 'logs' }, h('summary', {}, 'Log'), lines));
   let phase = '', number = -1, asked = false;
 
@@ -163,7 +169,6 @@ function createProgress(id, announce, changed) {
     job(job) {
       title.textContent = WORDS[job.status];
       if (!asked) {
-        photo.src = api.inputPath(id);
         lines.textContent = job.logs.map(line => JSON.stringify(line)).join('\n'); // further ones come as events
         asked = true;
       }

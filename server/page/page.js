@@ -141,7 +141,7 @@ const theme = h('button', { type: 'button', class: 'plain', onclick() { dress(th
 function dress(name) {
   document.documentElement.dataset.theme = name;
   localStorage.setItem('theme', name);
-  theme.textContent = `Theme: ${name}`;
+  theme.replaceChildren(h('span', { class: 'wide' }, 'Theme: '), name);
 }
 dress(document.documentElement.dataset.theme);
 $('theme').append(theme);

@@ -60,7 +60,7 @@ export function createPalette({ fromPicture, photo, tell }) {
   }, 'Use these'));
   const many = h('input', { type: 'number', min: LEAST, max: MOST, value: 8, 'aria-label': 'How many colours' });
   const file = h('input', { type: 'file', accept: 'image/*', hidden: true, 'aria-label': 'Picture for a palette', onchange() { if (this.files[0]) take(this.files[0]); this.value = ''; } });
-  const picture = h('details', {}, h('summary', {}, 'Take it from a picture'), file, h('div', { class: 'tools' },
+  const picture = h('details', {}, h('summary', {}, 'Take it from a picture'), file, h('div', { class: 'tools small' },
     h('label', { class: 'inline' }, many, 'colours of'),
     h('button', { type: 'button', onclick() { if (photo()) take(photo()); else say.textContent = 'Choose a photo first.'; } }, 'the photo'),
     h('button', { type: 'button', onclick: () => file.click() }, 'another picture')));

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect
 
 from tests.browser import Witness, chromium, violations
 
 pytestmark = pytest.mark.xdist_group("browser")
+expect.set_options(timeout=20_000)  # ms; for busy machines
 ROOT = Path(__file__).parents[2]
 JOB_SECONDS = 300  # how long a job of the classical engine may take on a busy machine
 Opener = Callable[..., Page]
@@ -132,10 +133,12 @@ def unfold(page: Page, *names: str) -> None:
         page.locator("details.group", has=page.locator("summary", has_text=name)).evaluate("e => { e.open = true }")
 
 
-def small(page: Page) -> None:
-    """The settings of a quick job."""
-    unfold(page, "Picture")
+def small(page: Page, *, remove: bool = False) -> None:
+    """The settings of a quick job: a small square, and nothing to look for unless `remove`."""
+    unfold(page, "Picture", "Removal")
     page.get_by_label("Working size").select_option("1024")
+    for box in page.get_by_role("group", name="What is removed").get_by_role("checkbox").all():
+        box.set_checked(remove)
 
 
 def edge(page: Page, name: str) -> Locator:
@@ -163,7 +166,7 @@ def finished(page: Page) -> None:
 def test_submit_watch_compare_download(opened: Opener, origin: str) -> None:
     page = opened()
     use_sample(page)
-    small(page)
+    small(page, remove=True)
     draw(page)
     expect(page.get_by_role("progressbar", name="Progress of the job")).to_be_visible()
     expect(page.locator(".phases [aria-current=step]")).to_be_visible(timeout=20_000)
@@ -177,6 +180,12 @@ def test_submit_watch_compare_download(opened: Opener, origin: str) -> None:
     assert page.locator(".before").evaluate("e => getComputedStyle(e).clipPath") != before
     assert page.locator(".picture").evaluate("e => e.complete && e.naturalWidth > 0")
     assert page.locator(".scene #fills path").count() > 5 and page.locator(".scene #lines path").count() > 5
+
+    # what was removed is told, and shown on the photo's side of the line
+    page.get_by_role("button", name="Show where license plate was").click()
+    mark, line = page.locator(".what", has_text="license plate"), page.locator(".handle").bounding_box()
+    expect(mark).to_be_visible()
+    assert mark.bounding_box()["x"] < line["x"]
 
     beginnings = {"SVG": b"<?xml", "PNG": b"\x89PNG", "PDF": b"%PDF", "Report": b"<!doctype html>"}
     for name, beginning in beginnings.items():
@@ -490,21 +499,18 @@ def test_the_theme_is_switched_and_kept(opened: Opener) -> None:
     assert page.evaluate(level) < 50 and page.get_by_role("button", name="Theme: dark").is_visible()
 
 
-def test_small_quick_and_strict(opened: Opener, origin: str, record_property: Callable[[str, object], None]) -> None:
+def test_small_and_strict(opened: Opener, origin: str) -> None:
+    """How soon it can be used is measured by `bench.page`."""
     page = opened()
-    sizes: dict[str, int] = {}
-
-    def count(response: object) -> None:
-        if not response.url.startswith(("data:", "blob:")) and "/api/" not in response.url:
-            sizes[response.url] = len(response.body())
-
-    page.on("response", count)
+    session = page.context.new_cdp_session(page)
+    session.send("Network.enable")
+    session.send("Network.setCacheDisabled", {"cacheDisabled": True})
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))  # noqa: PLW0108 - Playwright takes no builtin
     page.reload()
     page.wait_for_load_state("load")
-    usable = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")  # modules have run by then
-    record_property("usable_ms", usable)
-    record_property("bytes", sum(sizes.values()))
-    assert sum(sizes.values()) < 150_000 and usable < 1000, (sum(sizes.values()), usable)
+    sizes = {answer.url: len(answer.body()) for answer in answers if answer.url.startswith(origin) and "/api/" not in answer.url}
+    assert len(sizes) > 10 and sum(sizes.values()) < 150_000, sizes
     with urllib.request.urlopen(origin) as answer:
         policy = answer.headers["Content-Security-Policy"]
     assert "script-src 'self'" in policy and "unsafe" not in policy
@@ -539,7 +545,9 @@ def test_asks_for_the_key_that_the_server_wants(browser: Browser, tmp_path: Path
         assert page.evaluate("document.cookie") == ""
         context.clear_cookies()
         page.get_by_role("link", name="Vehicle to vector").click()
-        page.get_by_role("button", name="Use the sample").click()
+        page.get_by_role("button", name="Use the sample").click()  # which the browser has kept
+        expect(page.get_by_role("img", name="The chosen photo")).to_be_visible()
+        draw(page)
         expect(page.locator(".told code")).to_have_text("UNAUTHORIZED")
         page.locator(".told").get_by_role("link", name="Sign in again.").click()
         expect(page.get_by_label("API key")).to_be_visible()
