@@ -157,6 +157,7 @@ def test_a_jobs_own_bucket(photo, monkeypatch, s3_service):
     handler.worker.cache_clear()
     answer = asyncio.run(handler.handler({"id": "s3", "input": {"image_base64": photo, **SMALL}, "s3Config": own}))
     handler.worker.cache_clear()
+    assert "error" not in answer, answer
     stored = s3_service.objects(bucket)
     assert set(stored) == {f"made/s3/{name}" for name in ("illustration.svg", "preview.png", "result.json")}
     with urllib.request.urlopen(answer["svg_url"], timeout=30) as got:
