@@ -18,13 +18,15 @@ from pipeline.settings import SettingsError
 VERSION = 1
 #: Seconds that a writer waits for another process's transaction, all of which are short.
 BUSY_SECONDS = 20
+#: Bytes to which the journal is cut after a transaction that made it longer.
+JOURNAL_BYTES = 8 * 2**20
 
 metadata = MetaData()
 _JSON = JSON(none_as_null=True)
 
 #: `seq` is a job's place for ever: the order in which jobs came, and run. `lease` is a word that only the engine at work knows.
-#: Times are seconds since the epoch; `cancel_at`: when
-#: its end was asked for. `attempts`: how often it was begun. `bytes`: what its folder holds.
+#: Times are seconds since the epoch, but for `lease_until` and `deadline`: of the machine's monotonic clock. `cancel_at`: when its
+#: end was asked for. `attempts`: how often it was begun. `bytes`: what its folder holds.
 jobs = Table(
     "jobs",
     metadata,
@@ -124,6 +126,7 @@ def connect(path: Path) -> Database:
 def _prepare(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
 
 
 def _begin(connection: Connection) -> None:

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from server import jobs
 from server.database import Database
+from server.problems import Problem
 
 #: Seconds between two looks, and between two comments that keep the connection alive.
 LOOK, ALIVE = 0.25, 10
@@ -30,7 +31,10 @@ async def stream(database: Database, job_id: str, last: int) -> Response:
 
 async def _events(database: Database, job_id: str, last: int) -> AsyncIterator[ServerSentEvent]:
     while True:
-        status, error, told = await to_thread.run_sync(jobs.told_since, database, job_id, last)
+        try:
+            status, error, told = await to_thread.run_sync(jobs.told_since, database, job_id, last)
+        except Problem:  # deleted meanwhile: whoever asks again is told so
+            return
         for event in told:
             last = event.number
             yield ServerSentEvent(json.dumps(event.data), event=event.kind, id=str(last))

@@ -16,6 +16,8 @@ from server.queue import CANCELLED, KEPT
 OVER = frozenset({"completed", "failed", "cancelled"})
 #: Keys of a job that hold a picture or its address, which may be signed: never told to anybody.
 SECRET_KEYS = frozenset({"image_url", "image_base64", "matte_url", "matte_base64"})
+#: Jobs in one statement: SQLite takes 32,766 values in one, and whoever submits meanwhile waits for it.
+_AT_ONCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,17 +165,20 @@ def forget_old(database: Database, before: float, most_bytes: float) -> list[str
             break
         going.append(row)
         total -= row.bytes
-    if going:
+    for start in range(0, len(going), _AT_ONCE):
         with database.write() as connection:
-            _forget(connection, [row.seq for row in going])
+            _forget(connection, [row.seq for row in going[start : start + _AT_ONCE]])
     return [row.job_id for row in going]
 
 
 def known(database: Database, job_ids: Iterable[str]) -> frozenset[str]:
     """Those of the ids that are jobs."""
-    wanted = list(job_ids)
+    wanted, found = list(job_ids), set[str]()
     with database.read() as connection:
-        return frozenset(connection.execute(select(jobs.c.job_id).where(jobs.c.job_id.in_(wanted))).scalars())
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = jobs.c.job_id.in_(wanted[start : start + _AT_ONCE])
+            found.update(connection.execute(select(jobs.c.job_id).where(some)).scalars())
+    return frozenset(found)
 
 
 @dataclass(frozen=True, slots=True)

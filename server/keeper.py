@@ -93,35 +93,35 @@ async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stoppin
     command = (sys.executable, "-m", "server.engine", str(slot))
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, pass_fds=(lock.fileno(),), env=environment)
     try:
-        status = await _watch(process, slot, pod, database, stopping)
+        status, killed = await _watch(process, slot, pod, database, stopping)
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
     log.info("engine_ended", slot=slot, status=status)
     await to_thread.run_sync(lambda: queue.note_engine(database, slot, state="down", pid=None))
-    for over in await to_thread.run_sync(lambda: queue.reap(database, slot)):
+    for over in await to_thread.run_sync(lambda: queue.reap(database, slot, late=killed == "late")):
         await to_thread.run_sync(files.clear_outputs, files.folder_of(pod, over.job_id))
         metrics.ended(over)
 
 
-async def _watch(process: Process, slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> int:
-    """Wait for an engine's end, and bring it about where it has to be; its exit status."""
+async def _watch(process: Process, slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> tuple[int, str | None]:
+    """Wait for an engine's end, and bring it about where it has to be; its exit status, and why it was killed if it was."""
     asked_at = None
     while True:
         with contextlib.suppress(TimeoutError):
-            return await asyncio.wait_for(process.wait(), LOOK)
+            return await asyncio.wait_for(process.wait(), LOOK), None
         if stopping.is_set() and asked_at is None:
             asked_at = time.monotonic()
             process.terminate()
         grace = pod.environment.kill_grace_seconds
-        reason = await to_thread.run_sync(queue.overdue, database, slot, grace)
+        reason: str | None = await to_thread.run_sync(queue.overdue, database, slot, grace)
         if asked_at is not None and time.monotonic() - asked_at > STOP_SECONDS:
             reason = "stopping"
         if reason is not None:
             log.error("engine_killed", slot=slot, reason=reason)
             process.kill()
-            return await process.wait()
+            return await process.wait(), reason
 
 
 async def _sweep(pod: Pod, database: Database) -> None:

@@ -82,9 +82,10 @@ class _Stored(Collector):
             oldest = connection.execute(select(jobs.c.created_at).where(jobs.c.status == "pending").order_by(jobs.c.seq).limit(1)).scalar()
             stored = connection.execute(select(func.coalesce(func.sum(jobs.c.bytes), 0))).scalar_one()
             states = connection.execute(select(engines.c.slot, engines.c.state)).tuples().all()
+        age = max(time.time() - oldest, 0) if oldest else 0
         yield GaugeMetricFamily("job_queue_size", "Jobs that wait.", counts.get("pending", 0))
         yield GaugeMetricFamily("jobs_processing", "Jobs that are being worked on.", counts.get("processing", 0))
-        yield GaugeMetricFamily("oldest_pending_seconds", "Age of the job that is next, or 0.", time.time() - oldest if oldest else 0)
+        yield GaugeMetricFamily("oldest_pending_seconds", "Age of the job that is next, or 0.", age)
         yield GaugeMetricFamily("stored_bytes", "Pictures and results of all jobs on disk.", stored)
         up = GaugeMetricFamily("engine_up", "1 for an engine that takes jobs, else 0.", labels=["slot"])
         for slot, state in states:

@@ -2,6 +2,9 @@
 
 A job is taken under a lease that is renewed while the work goes on. An engine that is gone, or renews no more, loses the job, which is
 pending again in its old place, once; a job that ends its engine twice is failed as poisoned.
+
+Leases and deadlines are told by the machine's monotonic clock, which all its processes share: a clock that is set, or a machine that was
+asleep, ends no healthy engine. It begins anew with the machine; a lease from before lies too far in the future, or has run out.
 """
 
 import secrets
@@ -10,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from sqlalchemy import Connection, and_, delete, insert, select, update
+from sqlalchemy import Connection, and_, delete, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from pipeline.errors import Code
@@ -31,6 +34,7 @@ TIMED_OUT = "The job took longer than JOB_TIMEOUT_SECONDS allows, and its proces
 POISONED = "The job was interrupted twice by the end of the process that worked on it, and is not tried again."
 
 Over = Literal["completed", "failed", "cancelled"]
+Overdue = Literal["cancelled", "late", "silent"]
 Event = tuple[Literal["progress", "log"], Mapping[str, Any]]
 
 
@@ -62,7 +66,7 @@ def claim(database: Database, slot: int, job_seconds: float) -> Claim | None:
     with database.read() as connection:  # most looks find nothing, and need not keep others from writing
         if connection.execute(select(jobs.c.seq).where(jobs.c.status == "pending").limit(1)).first() is None:
             return None
-    now, lease = time.time(), secrets.token_hex(8)
+    now, clock, lease = time.time(), time.monotonic(), secrets.token_hex(8)
     oldest = select(jobs.c.seq).where(jobs.c.status == "pending").order_by(jobs.c.seq).limit(1).scalar_subquery()
     taking = (
         update(jobs)
@@ -73,8 +77,8 @@ def claim(database: Database, slot: int, job_seconds: float) -> Claim | None:
             attempts=jobs.c.attempts + 1,
             slot=slot,
             lease=lease,
-            lease_until=now + LEASE,
-            deadline=now + job_seconds,
+            lease_until=clock + LEASE,
+            deadline=clock + job_seconds,
         )
         .returning(jobs.c.seq, jobs.c.job_id, jobs.c.request, jobs.c.picture, jobs.c.matte, jobs.c.attempts, jobs.c.created_at)
     )
@@ -82,7 +86,7 @@ def claim(database: Database, slot: int, job_seconds: float) -> Claim | None:
         row = connection.execute(taking).first()
     if row is None:
         return None
-    return Claim(row.seq, row.job_id, row.request, row.picture, row.matte, row.attempts, lease, now - row.created_at)
+    return Claim(row.seq, row.job_id, row.request, row.picture, row.matte, row.attempts, lease, max(now - row.created_at, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +107,7 @@ def look(database: Database, taken: Claim) -> Held:
 def renew(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
     """Keep the job for another while, and store what it told meanwhile. False: it belongs to somebody else by now."""
     with database.write() as connection:
-        kept = connection.execute(update(jobs).where(_mine(taken)).values(lease_until=time.time() + LEASE)).rowcount == 1
+        kept = connection.execute(update(jobs).where(_mine(taken)).values(lease_until=time.monotonic() + LEASE)).rowcount == 1
         if kept:
             _store(connection, taken.seq, told)
     return kept
@@ -145,14 +149,15 @@ def put_back(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
     return done
 
 
-def reap(database: Database, slot: int | None) -> list[Ended]:
+def reap(database: Database, slot: int | None, *, late: bool = False) -> list[Ended]:
     """Decide about the jobs whose engine is gone: that of `slot`, which is surely not running, or None: every engine that has been
-    silent for too long.
+    silent for too long. `late`: it was ended because its job took too long.
 
     Cancelled ones are cancelled, late ones timed out, those begun too often poisoned; any other is pending again in its old place.
     """
-    now = time.time()
-    whose = jobs.c.slot == slot if slot is not None else jobs.c.lease_until < now - ABANDONED
+    clock = time.monotonic()
+    silent = or_(jobs.c.lease_until < clock - ABANDONED, jobs.c.lease_until > clock + LEASE)
+    whose = jobs.c.slot == slot if slot is not None else silent
     lost = select(jobs).where(jobs.c.status == "processing", whose)
     with database.read() as connection:
         if connection.execute(lost).first() is None:
@@ -160,7 +165,7 @@ def reap(database: Database, slot: int | None) -> list[Ended]:
     ended: list[Ended] = []
     with database.write() as connection:
         for row in connection.execute(lost).all():
-            error = _fate(row.cancel_at is not None, row.deadline < now, row.attempts >= TRIES)
+            error = _fate(row.cancel_at is not None, late, row.attempts >= TRIES)
             if error is None:
                 connection.execute(update(jobs).where(jobs.c.seq == row.seq).values(**_PENDING))
             else:
@@ -168,22 +173,22 @@ def reap(database: Database, slot: int | None) -> list[Ended]:
     return ended
 
 
-def overdue(database: Database, slot: int, grace: float) -> str | None:
+def overdue(database: Database, slot: int, grace: float) -> Overdue | None:
     """Why the engine of this slot has to be ended from outside, in a word; None while it keeps to its time.
 
     It is given `grace` seconds beyond the job's time limit, and as many to end a job that is to be cancelled.
     """
-    now = time.time()
+    clock = time.monotonic()
     mine = and_(jobs.c.status == "processing", jobs.c.slot == slot)
     with database.read() as connection:
         row = connection.execute(select(jobs.c.deadline, jobs.c.lease_until, jobs.c.cancel_at).where(mine)).first()
     if row is None:
         return None
-    if row.cancel_at is not None and row.cancel_at + grace < now:
+    if row.cancel_at is not None and row.cancel_at + grace < time.time():
         return "cancelled"
-    if row.deadline + grace < now:
+    if row.deadline + grace < clock:
         return "late"
-    return "silent" if row.lease_until < now else None
+    return "silent" if row.lease_until < clock else None
 
 
 def note_engine(database: Database, slot: int, **told: Any) -> None:

@@ -27,8 +27,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield running
 
 
-@pytest.fixture
-def intake_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module")
+def intake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose jobs stay pending: it has no engine."""
     with serving(tmp_path_factory.mktemp("intake"), WORKERS="0") as running:
         yield running
+
+
+@pytest.fixture
+def intake_only(intake: Server) -> Iterator[Server]:
+    """The same, without any job."""
+    yield intake
+    for job in intake.client.get("/api/v1/jobs", params={"limit": 100}).json()["jobs"]:
+        assert intake.client.delete(f"/api/v1/jobs/{job['job_id']}").status_code == 204

@@ -9,8 +9,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
+from pipeline.settings import SettingsError
 from server import files, intake, jobs, keeper
 from server.database import connect
 from server.problems import Problem
@@ -128,12 +130,21 @@ def test_pending_jobs_are_cancelled_and_deleted_at_once(intake_only: Server, pho
     assert not_ready.status_code == 503 and not_ready.json()["code"] == "NOT_READY"
 
 
+def test_who_follows_a_job_that_is_deleted_is_not_an_error(intake_only: Server, photo: bytes) -> None:
+    job_id = intake_only.submit(photo, **QUICK)
+    path = f"/api/v1/jobs/{job_id}/events"
+    with intake_only.client.stream("GET", path) as answer, httpx.Client(base_url=intake_only.client.base_url) as other:
+        assert other.delete(f"/api/v1/jobs/{job_id}").status_code == 204
+        assert answer.read() == b""  # ends in order, without an end of the job
+    assert intake_only.client.get(path).status_code == 404
+    assert intake_only.metric('errors_total{code="INTERNAL"}') == 0 and "Traceback" not in intake_only.log.read_text()
+
+
 def test_old_jobs_go_and_waiting_ones_stay(tmp_path: Path, photo: bytes) -> None:
-    """Through the keeper's own sweep; jobs end here by being cancelled."""
+    """Through the keeper's own sweep. The job ends by being cancelled, while the engine still starts."""
     with serving(tmp_path / "out", WORKERS="1", RETENTION_HOURS="0.0005") as server:
-        server.ready()
         ended = server.submit(photo, **QUICK)
-        server.over(ended)
+        assert server.client.post(f"/api/v1/jobs/{ended}/cancel").json()["status"] == "cancelled"
         until(lambda: server.client.get(f"/api/v1/jobs/{ended}").status_code == 404)
         until(lambda: not (server.folder / ended).exists())
 
@@ -164,18 +175,23 @@ def test_what_became_no_job_is_swept(tmp_path: Path) -> None:
         ("PIPELINE_CONFIG", "/nothing.yaml"),
     ],
 )
-def test_wrong_settings_stop_the_start_with_one_sentence(tmp_path: Path, name: str, value: str) -> None:
+def test_wrong_settings_are_named(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        read({"OUTPUT_DIR": str(tmp_path), name: value})
+    assert name in str(refused.value) or value in str(refused.value)
+
+
+def test_a_wrong_setting_stops_the_start_with_one_sentence(tmp_path: Path) -> None:
     told = subprocess.run(
         [sys.executable, "-m", "server"],
         cwd=ROOT,
-        env=environment(tmp_path) | {name: value},
+        env=environment(tmp_path, RETENTION_HOURS="0"),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert told.returncode == 2 and len(told.stderr.strip().splitlines()) == 1
-    assert name in told.stderr or value in told.stderr
+    assert told.returncode == 2 and len(told.stderr.strip().splitlines()) == 1 and "RETENTION_HOURS" in told.stderr
 
 
 def test_the_help_teaches() -> None:

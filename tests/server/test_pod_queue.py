@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import delete, insert, update
 
 from pipeline.progress import Progress
 from pipeline.settings import SettingsError
 from server import engine, jobs, queue
-from server.database import Database, connect
+from server.database import JOURNAL_BYTES, Database, connect
 from server.database import jobs as table
 from server.problems import Problem
 
@@ -84,9 +84,9 @@ def test_a_lease_that_ran_out_is_lost_for_ever(database: Database) -> None:
     assert queue.renew(database, old, [])
     assert queue.reap(database, None) == [] and status(database, "j") == "processing"
     assert queue.overdue(database, 0, 30) is None
-    set_times(database, "j", lease_until=time.time() - 1)
+    set_times(database, "j", lease_until=time.monotonic() - 1)
     assert queue.overdue(database, 0, 30) == "silent"  # its keeper's turn
-    set_times(database, "j", lease_until=time.time() - queue.ABANDONED - 1)
+    set_times(database, "j", lease_until=time.monotonic() - queue.ABANDONED - 1)
     queue.reap(database, None)
     young = claim(database, slot=1)
     assert young.attempts == 2
@@ -98,6 +98,30 @@ def test_a_lease_that_ran_out_is_lost_for_ever(database: Database) -> None:
     assert jobs.shown(database, "j")["logs"] == []
     assert queue.finish(database, young, [], result={"svg": 2}, size=1) == queue.Ended("j", "completed", None)
     assert jobs.shown(database, "j")["result"] == {"svg": 2}
+
+
+def test_a_clock_that_is_set_takes_nothing_from_a_healthy_engine(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs.add(database, new("j"))
+    real = time.time
+    for jump in (86_400.0, -86_400.0):
+        taken = claim(database, seconds=60)
+        monkeypatch.setattr(time, "time", lambda by=jump: real() + by)
+        assert taken.waited >= 0 and queue.overdue(database, 0, 5) is None and queue.reap(database, None) == []
+        assert queue.look(database, taken) == queue.Held(own=True, cancel=False)
+        assert queue.put_back(database, taken, [])
+    assert claim(database).waited == 0  # it came, by this clock, in the future
+
+
+def test_what_ran_when_the_machine_ended_runs_again_however_long_it_was_off(database: Database) -> None:
+    """Its deadline has passed meanwhile, or the machine's clock has begun anew; nobody keeps the slot of it any more."""
+    for lease_until, deadline in ((time.monotonic() - 1e6, time.monotonic() - 1e6), (time.monotonic() + 1e6, time.monotonic() + 1e6)):
+        name = f"until {lease_until}"
+        jobs.add(database, new(name))
+        assert claim(database, slot=7).job_id == name
+        set_times(database, name, lease_until=lease_until, deadline=deadline)
+        assert queue.reap(database, None) == [] and status(database, name) == "pending"
+        again = claim(database)
+        assert again.attempts == 2 and queue.finish(database, again, [], result={}, size=1) is not None
 
 
 def test_a_stop_of_the_server_is_not_the_jobs_fault(database: Database) -> None:
@@ -149,9 +173,9 @@ def test_who_hangs_is_overdue_and_its_job_is_cancelled_or_timed_out(database: Da
     queue.reap(database, 0)
     assert status(database, "cancelled") == "cancelled"
     claim(database, seconds=1)
-    set_times(database, "late", deadline=time.time() - 6)
+    set_times(database, "late", deadline=time.monotonic() - 6)
     assert queue.overdue(database, 0, 5) == "late"
-    assert [over.code for over in queue.reap(database, 0)] == ["TIMED_OUT"]
+    assert [over.code for over in queue.reap(database, 0, late=True)] == ["TIMED_OUT"]
     assert queue.overdue(database, 0, 5) is None
 
 
@@ -183,11 +207,10 @@ HOURS, ROOM = st.integers(0, 9), st.integers(0, 40)
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(st.sampled_from(STATUSES), st.integers(0, 9), st.integers(1, 9)), max_size=8), hours=HOURS, room=ROOM)
 def test_retention_takes_the_oldest_ended_jobs_and_no_other(
-    tmp_path: Path, rows: list[tuple[str, int, int]], hours: int, room: int
+    database: Database, rows: list[tuple[str, int, int]], hours: int, room: int
 ) -> None:
-    path = tmp_path / "retention.sqlite"
-    path.unlink(missing_ok=True)
-    database = connect(path)
+    with database.write() as connection:
+        connection.execute(delete(table))
     for n, (how, ended, size) in enumerate(rows):
         jobs.add(database, new(f"j{n}", size=size))
         over = how in jobs.OVER
@@ -210,7 +233,22 @@ def test_retention_takes_the_oldest_ended_jobs_and_no_other(
         busy = everything - set(ended_at)
         same = {other for other in ended_at if ended_at[other] == ended_at[job]}
         assert ended_at[job] < hours or sum(sizes[other] for other in newer | busy | same) > room
-    database.close()
+
+
+def test_the_file_does_not_grow_with_the_jobs_that_were_forgotten(database: Database, tmp_path: Path) -> None:
+    """Their room is used again, and the journal is cut short; any number of folders is asked for at once."""
+    sizes, count = [], 2_000
+    for turn in range(3):
+        with database.write() as connection:
+            row = {"status": "completed", "created_at": 1.0, "finished_at": 1.0, "request": {"p": "x" * 5_000}, "digest": "d", "bytes": 1}
+            connection.execute(insert(table), [row | {"job_id": f"{turn}-{n}"} for n in range(count)])
+        assert len(jobs.forget_old(database, 2.0, 1e12)) == count
+        assert jobs.listed(database, 1, None)["jobs"] == []
+        sizes.append((tmp_path / "jobs.sqlite").stat().st_size)
+    assert max(sizes) < 1.05 * sizes[0]
+    jobs.add(database, new("j"))
+    assert 0 < (tmp_path / "jobs.sqlite-wal").stat().st_size <= JOURNAL_BYTES
+    assert jobs.known(database, ["j", *(str(n) for n in range(40_000))]) == {"j"}
 
 
 def test_another_versions_file_is_refused(tmp_path: Path) -> None:
