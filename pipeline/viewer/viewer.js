@@ -22,7 +22,7 @@ export function createViewer({ result, drawing, pictures, settings = null, extra
   });
   return h('div', { class: 'viewer' },
     h('div', { class: 'bench' },
-      h('div', { class: 'table' }, stage.element, h('div', { class: 'under' }, modes(stage, named), stage.tools),
+      h('div', { class: 'table' }, h('h2', { class: 'sr' }, 'Photo and drawing'), stage.element, h('div', { class: 'under' }, modes(stage, named), stage.tools),
         h('p', { class: 'note' }, 'Drag the line to compare. Ctrl and wheel, pinch, double-click or + and − zoom; drag or arrow keys move.')),
       h('div', { class: 'side' }, layers(stage, boxes), colors(result, stage.drawing, paths))),
     warnings(result.warnings), extra,
