@@ -10,15 +10,20 @@ from urllib.parse import urlsplit
 from bench.real_loop_faults import Trial
 from tests.control_plane import FINAL, Job
 
+#: An answer that arrives so many seconds after its job was cancelled had left before the cancellation could be known.
+CROSSING = 0.5
+
 
 @dataclass
 class Audit:
     """The counts asked for, all to be 0, with the jobs behind them; and what happened to each kind of job.
 
-    `lost`: no answer, and neither cancelled nor timed out by the platform. `double`: more than one answer; posts of the same body under
-    the same request id by the same worker are one, repeated by the transport (`repeated` counts them). `orphans`: objects of jobs that
-    did not complete, and files that `result.json` does not name. `torn`: completed jobs whose set in the bucket is not whole.
+    `lost`: no answer, and neither cancelled nor timed out by the platform. `double`: more than one answer, or one of a job that the
+    platform had ended; posts of the same body under the same request id by the same worker are one, repeated by the transport
+    (`repeated` counts them). `orphans`: objects of jobs that did not complete, and files that `result.json` does not name. `torn`:
+    completed jobs whose set in the bucket is not whole.
     `late`: progress that arrived after the answer or out of order. `surprises`: jobs that ended as their fault does not explain.
+    `crossed`: the only answer of a job that the platform ended, on its way when that happened (it arrived within `CROSSING` seconds).
     `overtaken`: cancelled jobs whose files were all stored before the cancellation reached the worker; a whole set lies there.
     """
 
@@ -29,6 +34,7 @@ class Audit:
     late: list[str] = field(default_factory=list)
     surprises: list[str] = field(default_factory=list)
     overtaken: list[str] = field(default_factory=list)
+    crossed: list[str] = field(default_factory=list)
     repeated: int = 0
     updates: int = 0
     retried: int = 0
@@ -69,7 +75,9 @@ def audit(trials: Iterable[Trial], jobs: Mapping[str, Job], objects: Mapping[str
         by_platform = job.status in ("CANCELLED", "TIMED_OUT")
         if job.status not in FINAL or not (job.finals or by_platform):
             found.lost.append(job.id)
-        if len(job.finals) > (0 if by_platform else 1):
+        if by_platform and len(job.finals) == 1 and job.finals[0].at - job.ended <= CROSSING:
+            found.crossed.append(job.id)
+        elif len(job.finals) > (0 if by_platform else 1):
             found.double.append(job.id)
         if ended not in trial.ends:
             found.surprises.append(f"{job.id} ({trial.kind}): {ended} {job.answer.get('error', '')}")
