@@ -78,6 +78,8 @@ def safe_prefix(text: str) -> str:
 
 def _prefix_fault(text: str) -> str | None:
     """The first thing that is wrong with `text`, in words that follow "output_prefix"."""
+    if len(text) > _MAX_PREFIX_BYTES:  # first: looking at each of millions of characters takes seconds
+        return f"is longer than {_MAX_PREFIX_BYTES} bytes"
     segments = text.split("/")
     categories = {unicodedata.category(character) for character in text if character != " "}
     faults = {

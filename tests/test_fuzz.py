@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bench import fuzz_jobs, fuzz_photos, fuzz_tally
+from delivery import safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.job import DEEPEST, MOST_VALUES, Job, read
 from pipeline.palette import MOST_LISTED
@@ -180,6 +181,16 @@ def test_a_palette_as_text_is_bounded_too() -> None:
     error = refusal({**PHOTO, "palette_hex_list": "fff," * 3_000_000})
     assert error.code is Code.INVALID_PALETTE
     assert f"{MOST_LISTED:,}" in error.sentence
+
+
+@pytest.mark.parametrize("text", ["é/" + "#FFF" * 2_000_000, "<script>" * 2_000_000 + "/42", "a/" * 8_000_000], ids=len)
+def test_a_long_prefix_is_refused_before_its_characters_are_looked_at(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def looked(_: str) -> str:
+        raise AssertionError("a character was looked at")
+
+    monkeypatch.setattr("unicodedata.category", looked)
+    with pytest.raises(JobError, match="longer than 512 bytes"):
+        safe_prefix(text)
 
 
 @pytest.mark.parametrize("schema", [10**5000, "1\n2", "\ud800", 1.5, {"a": "b" * 99}, ["x"]], ids=lambda schema: type(schema).__name__)
