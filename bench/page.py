@@ -176,7 +176,7 @@ def document(files: list[tuple[str, int, int]], ours: list[float], plain: list[f
         f"| usable on loopback, no cache, median of {len(ours)} loads | under 1 s | {statistics.median(ours):.0f} ms |",
         f"| the same of a page of one line | | {statistics.median(plain):.0f} ms |",
         f"| quickest and slowest load; of one line | | {min(ours):.0f} and {max(ours):.0f} ms; {min(plain):.0f} and {max(plain):.0f} ms |",
-        f"| serious or critical issues that axe finds | none | {own['serious'] + own['critical']} |",
+        f"| serious or critical issues that axe finds in page, report and sign-in form | none | {own['serious'] + own['critical']} |",
         "",
         "## What axe finds",
         "",
