@@ -245,7 +245,7 @@ def _asking(app: FastAPI, pod: Pod, database: Database) -> None:
 def _fetching(app: FastAPI, pod: Pod, database: Database) -> None:
     @app.get(
         "/api/v1/jobs/{job_id}/output/{kind}",
-        responses={200: {"content": {media: {} for media in _MEDIA.values()}}, **answers.problems(404)},
+        responses={200: {"content": {media: {} for media in _MEDIA.values()}}, **answers.problems(404, 422)},
         response_class=Response,
         tags=["files"],
         summary="A file that was made",
