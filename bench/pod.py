@@ -107,7 +107,7 @@ def submitted_over_kills(folder: Path, photo: bytes, count: int, dice: random.Ra
 
 
 def killing(folder: Path, options: argparse.Namespace, say: Say) -> None:
-    """All submissions over three kills: none lost, none twice, their order kept; what was interrupted runs again."""
+    """All submissions over three kills: how many are lost, twice, out of order; what became of those that were interrupted."""
     acked = submitted_over_kills(folder, sample_photo(320), options.jobs, random.Random(options.seed), say)
     with serving(folder, LOG_LEVEL="warning", WORKERS="0") as server:
         for line in audit_jobs(server, acked, options.jobs):

@@ -21,7 +21,7 @@ from server.queue import Claim, Ended
 
 _SECONDS = (0.5, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600)
 _WAITS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
-_REQUESTS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 60)
+_REQUESTS = (0.01, 0.05, 0.1, 0.5, 1, 5)
 if counters.NAME in os.environ:
     values.ValueClass = values.MultiProcessValue(lambda: os.environ[counters.NAME])  # type: ignore[no-untyped-call]
 #: A registry of their own would be asked by nobody: in this mode the numbers are read from the folder.
