@@ -2,15 +2,17 @@
 
 import contextlib
 import os
+import random
 import signal
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
 from server.settings import read
-from tests.server.serving import JOB_SECONDS, QUICK, SLOW, engines_of, is_engine, serving, until
+from tests.server.serving import JOB_SECONDS, QUICK, SLOW, Server, engines_of, is_engine, serving, until
 
 
 def test_a_killed_engine_begins_its_job_again_once(tmp_path: Path, photo: bytes, large: bytes) -> None:
@@ -47,6 +49,30 @@ def test_a_killed_server_loses_nothing_and_leaves_nobody_behind(tmp_path: Path, 
         assert [job["status"] for job in jobs] == ["completed"] * 4
         assert [job["attempts"] for job in jobs] == [2, 1, 1, 1]
         assert [job["started_at"] for job in jobs] == sorted(job["started_at"] for job in jobs)  # the old order
+
+
+def test_a_server_killed_in_mid_submission_loses_no_answer_and_doubles_none(tmp_path: Path, photo: bytes) -> None:
+    """At a random moment, while four connections submit; what got no answer is sent again under its key."""
+    count, moment, answered = 80, random.randrange(5, 60), dict[int, str]()
+    for life in (1, 2):
+        with serving(tmp_path / "out", WORKERS="0") as server, ThreadPoolExecutor(4) as pool:
+
+            def send(number: int, server: Server = server) -> None:
+                with contextlib.suppress(httpx.TransportError):
+                    answered[number] = server.submit(photo, {"Idempotency-Key": f"order-{number}"}, **QUICK, seed=number)
+
+            sending = [pool.submit(send, number) for number in range(count) if number not in answered]
+            if life == 1:
+                until(lambda: len(answered) >= moment, every=0.001)
+                server.kill()
+            for task in sending:
+                task.result()
+            if life == 1:
+                assert moment <= len(answered) < count
+                continue
+            found = [server.job(job["job_id"]) for job in server.client.get("/api/v1/jobs?limit=100").json()["jobs"]]
+            assert {job["settings"]["seed"]: job["job_id"] for job in found} == answered and len(found) == count
+            assert all((server.folder / name / "input").read_bytes() == photo for name in answered.values())
 
 
 def test_a_hanging_job_is_cancelled_by_ending_its_engine(tmp_path: Path, large: bytes) -> None:
