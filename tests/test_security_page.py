@@ -20,4 +20,4 @@ def test_both_runs_are_recorded() -> None:
         table = PAGE.split(f"<!-- fuzz {what} -->")[1].split(f"<!-- end of fuzz {what} -->")[0]
         cases = re.search(rf"`python -m bench\.fuzz {what} --cases (\d+)", table)
         assert cases is not None and int(cases[1]) >= least, table
-        assert re.search(r"\| faults \| [\d,]+ \|", table)
+        assert "| faults | 0 |" in table
