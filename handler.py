@@ -55,24 +55,24 @@ def worker() -> service.Worker:
 
 
 def networks_are_ready() -> None:
-    """The last check before jobs are taken: the first network is in memory, its successors are on their way.
+    """A check before jobs are taken: the first network is in memory, its successors are on their way.
 
     What it raises is RunPod's reason for an unhealthy worker: a missing or broken model by its name.
     """
     if (warm_up := worker().steps.warm_up) is not None:
         warm_up.first()
-    _note("ready")
 
 
 def bucket_takes_files() -> None:
-    """A check before jobs are taken: a mistake in the bucket's settings must not cost a job."""
+    """The last check before jobs are taken: a mistake in the bucket's settings must not cost a job."""
     if (bucket := worker().bucket) is not None:
         check_bucket(bucket)
+    _note("ready")
 
 
 def then_ours() -> None:
     """The SDK adds checks of its own when it runs them; a check that is added by a check comes after those."""
-    for check in (bucket_takes_files, networks_are_ready):
+    for check in (networks_are_ready, bucket_takes_files):
         runpod.serverless.register_fitness_check(check)
 
 

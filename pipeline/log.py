@@ -36,7 +36,7 @@ def configure(level: str, heard: Callable[[Mapping[str, Any]], None] = _unheard)
             line,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the stream of the moment, not of the start
+        logger_factory=lambda *_: structlog.WriteLogger(sys.stderr),  # the stream of the moment; a line and its end in one write
         cache_logger_on_first_use=False,
     )
 

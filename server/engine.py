@@ -31,7 +31,7 @@ from server.settings import LAST_SECONDS, Pod, read
 #: Seconds between two looks: for a new job; for a cancelled one; between two renewals of a lease; between two progress reports.
 IDLE, LOOK, RENEW, REPORT = 0.1, 0.2, 1.0, 0.25
 #: Added to this process's niceness: where drawing takes every core, the web process still answers at once.
-NICE = 10
+NICE = 5
 #: linux/prctl.h
 _PR_SET_PDEATHSIG = 1
 #: Exit statuses: the engine cannot be started; it can do no more.

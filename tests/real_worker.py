@@ -61,7 +61,8 @@ class RealWorker:
         **more: str | None,
     ) -> None:
         self.plane, self.pod = plane, pod
-        self.log = folder / f"{pod}.log"
+        # the SDK's lines, and the worker's own: two streams, as in a container
+        self.log, self.own_log = folder / f"{pod}.log", folder / f"{pod}.err"
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "BUCKET_", "RUNPOD_", "MODEL_VOLUME"))}
         given = {
             "ENGINE": "classical",
@@ -71,10 +72,10 @@ class RealWorker:
         }
         wanted = {**kept, **given, **plane.environment(pod), **more}
         self.environment = {name: value for name, value in wanted.items() if value is not None}
-        with self.log.open("wb") as out:
+        with self.log.open("wb") as out, self.own_log.open("wb") as own:
             self.process = subprocess.Popen(
                 [*before, sys.executable, "-u", *(code or [HANDLER])],
-                cwd=folder, env=self.environment, stdout=out, stderr=out, start_new_session=True,
+                cwd=folder, env=self.environment, stdout=out, stderr=own, start_new_session=True,
             )  # fmt: skip
         self.ended = threading.Event()
         threading.Thread(target=self._watch, daemon=True).start()
@@ -98,12 +99,12 @@ class RealWorker:
 
     def events(self, *names: str) -> list[dict[str, Any]]:
         """The worker's own log lines of these events (else all), in order."""
-        lines = (json.loads(line) for line in self.printed().splitlines() if line.startswith('{"'))
+        lines = (json.loads(line) for line in self.own_log.read_text("utf-8", "replace").splitlines() if line.startswith('{"'))
         return [line for line in lines if "event" in line and (not names or line["event"] in names)]
 
     def printed(self) -> str:
         """Everything that it has printed."""
-        return self.log.read_text("utf-8", "replace")
+        return "".join(log.read_text("utf-8", "replace") for log in (self.log, self.own_log))
 
     def close(self) -> None:
         """End it kindly, else by force."""

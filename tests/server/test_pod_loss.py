@@ -90,7 +90,7 @@ def test_a_hanging_job_is_cancelled_by_ending_its_engine(tmp_path: Path, large: 
 
 
 def test_a_late_job_ends_by_itself_and_a_hanging_one_by_ending_its_engine(tmp_path: Path, large: bytes) -> None:
-    with serving(tmp_path / "out", KILL_GRACE_SECONDS="1", JOB_TIMEOUT_SECONDS="2") as server:
+    with serving(tmp_path / "out", KILL_GRACE_SECONDS="10", JOB_TIMEOUT_SECONDS="2") as server:
         server.ready()
         engine = server.engine()
         sample = server.client.get("/api/v1/sample").content
