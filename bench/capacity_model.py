@@ -202,7 +202,8 @@ def simulate(jobs: Sequence[Job], endpoint: Endpoint, start: Start, until: float
 
 def _arrivals(world: _World, jobs: Sequence[Job]) -> Generator[simpy.Event]:
     for job in jobs:
-        yield world.env.timeout(job.arrival - world.env.now)
+        # the clock is a sum of floats and may already stand a rounding error past the arrival
+        yield world.env.timeout(max(0.0, job.arrival - world.env.now))
         yield world.queue.put(job)
 
 
