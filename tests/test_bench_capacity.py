@@ -137,7 +137,7 @@ lengths = st.floats(0.01, 60, allow_nan=False)
     fewest=st.integers(0, 3),
     more=st.integers(0, 4),
     idle=st.floats(0.5, 60),
-    cold=st.floats(0, 90),
+    cold=st.just(0.0) | st.floats(0.01, 90),
     share=st.floats(0, 1),
     seed=st.integers(0, 99),
 )
