@@ -9,13 +9,10 @@ from pathlib import Path
 
 from delivery.artifact import Artifact, in_order
 from pipeline.errors import Code, JobError
+from pipeline.network import go_on
 
 #: What an `OSError` says when not this folder but the whole disk takes no more.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
-
-
-def _go_on() -> None:
-    return None
 
 
 def local_urls(names: Sequence[str], folder: Path) -> dict[str, str]:
@@ -46,7 +43,7 @@ class _Undo:
             path.rmdir()
 
 
-def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callable[[], None] = _go_on) -> dict[str, str]:
+def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callable[[], None] = go_on) -> dict[str, str]:
     """Write every artifact into `folder` (made when absent); name → `file://` URL.
 
     The files are first written into a hidden temporary folder inside `folder`, the one place that is surely on the same file

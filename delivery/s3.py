@@ -18,7 +18,7 @@ from delivery.bucket import Bucket, signing_region
 from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
 from delivery.transport import sender
 from pipeline.errors import Code, JobError
-from pipeline.network import Deadline, each
+from pipeline.network import Deadline, each, go_on
 
 _log = logging.getLogger(__name__)
 
@@ -29,10 +29,6 @@ _PROBE_KEY = ".vehicle-vector/takes-files"
 _CHUNK = 1 << 16
 _MOST_KEPT_BYTES = 256 * 1024 * 1024  # the largest earlier object that is held in memory to be put back
 _KEPT_HEADERS = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
-
-
-def _go_on() -> None:
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,7 @@ def s3_urls(names: Sequence[str], bucket: Bucket, key_prefix: str) -> dict[str, 
         return {name: _presigned(client, bucket, key) for name, key in keys.items()}
 
 
-def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = _go_on) -> dict[str, str]:
+def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = go_on) -> dict[str, str]:
     """Store every artifact as `{bucket.prefix}/{key_prefix}/{name}`; name → URL (see `s3_urls`).
 
     Four uploads run at a time, `result.json` alone and last. `check` is called between and during uploads and ends the
@@ -102,7 +98,7 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
     return s3_urls([artifact.name for artifact in ordered], bucket, key_prefix)
 
 
-def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable[[], None] = _go_on) -> bytes:
+def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable[[], None] = go_on) -> bytes:
     """The object behind `s3://bucket/key`, at most `max_bytes`, from `bucket` and no other.
 
     The key is taken as written (no percent decoding). Raises `INVALID_INPUT` (not such a URL), `INPUT_FORBIDDEN` (another
@@ -278,5 +274,5 @@ def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Uplo
         return True
 
     with _client(bucket, deadline) as client:
-        undone = each(pool, partial(undo, client), list(touched), _go_on, deadline)
+        undone = each(pool, partial(undo, client), list(touched), go_on, deadline)
     return [upload for upload, done in zip(touched, undone, strict=True) if not done]

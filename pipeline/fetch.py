@@ -18,7 +18,7 @@ import httpx
 import tenacity
 
 from pipeline.errors import Code, JobError
-from pipeline.network import CheckedBackend, Deadline, Resolve, TransientError, checked_addresses, each
+from pipeline.network import CheckedBackend, Deadline, Resolve, TransientError, checked_addresses, each, go_on
 
 MAX_REDIRECTS = 5
 MAX_TRIES = 3
@@ -29,10 +29,6 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "vehicle-vector", "Accept": "image/*, */*;q=0.5", "Accept-Encoding": "identity"}
 
 
-def _go_on() -> None:
-    return None
-
-
 def fetch(
     url: str,
     *,
@@ -41,7 +37,7 @@ def fetch(
     timeout: float = 20.0,
     resolve: Resolve = socket.getaddrinfo,
     tls: ssl.SSLContext | None = None,
-    check: Callable[[], None] = _go_on,
+    check: Callable[[], None] = go_on,
 ) -> bytes:
     """The body behind an http(s) URL.
 

@@ -100,6 +100,10 @@ class Deadline:
             self._open.discard(connection)
 
 
+def go_on() -> None:
+    """A check that ends nothing, for work that nobody cancels."""
+
+
 def each(
     pool: ThreadPoolExecutor, function: Callable[[_Item], _Done], items: Sequence[_Item], check: Callable[[], None], deadline: Deadline
 ) -> list[_Done]:
