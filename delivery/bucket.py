@@ -42,7 +42,7 @@ class Bucket:
     path_style: bool | None = None
     connect_timeout: float = 10.0
     read_timeout: float = 20.0
-    max_attempts: int = 3
+    max_attempts: int = 5  # over some 8 s: a busy service asks to slow down, and the picture is drawn already
     seconds: float = 60.0
     deployments: bool = True
     allow_private: bool = True

@@ -43,8 +43,8 @@ class _Undo:
             path.rmdir()
 
 
-def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callable[[], None] = go_on) -> dict[str, str]:
-    """Write every artifact into `folder` (made when absent); name → `file://` URL.
+def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callable[[], None] = go_on) -> None:
+    """Write every artifact into `folder` (made when absent), where `local_urls` points.
 
     The files are first written into a hidden temporary folder inside `folder`, the one place that is surely on the same file
     system, then renamed into place one by one, `result.json` last. When anything fails, or `check` raises, files that were
@@ -67,7 +67,6 @@ def deliver_local(artifacts: Sequence[Artifact], folder: Path, *, check: Callabl
     except BaseException:
         undo.remove_made()
         raise
-    return local_urls([artifact.name for artifact in ordered], folder)
 
 
 def _make(folder: Path, made: list[Path]) -> None:

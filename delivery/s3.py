@@ -64,8 +64,8 @@ def s3_urls(names: Sequence[str], bucket: Bucket, key_prefix: str) -> dict[str, 
         return {name: _presigned(client, bucket, key) for name, key in keys.items()}
 
 
-def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = go_on) -> dict[str, str]:
-    """Store every artifact as `{bucket.prefix}/{key_prefix}/{name}`; name → URL (see `s3_urls`).
+def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = go_on) -> None:
+    """Store every artifact as `{bucket.prefix}/{key_prefix}/{name}`, where `s3_urls` points.
 
     Four uploads run at a time, `result.json` alone and last. `check` is called between and during uploads and ends the
     delivery by raising. When anything fails, objects that this call created are deleted again and those that it replaced are
@@ -95,7 +95,6 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
         except BaseException:
             _roll_back(pool, bucket, touched)
             raise
-    return s3_urls([artifact.name for artifact in ordered], bucket, key_prefix)
 
 
 def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable[[], None] = go_on) -> bytes:

@@ -101,7 +101,7 @@ class _Destination:
 
     name: str
     urls: Callable[[list[str]], dict[str, str]] | None = None
-    put: Callable[[list[Artifact]], object] | None = None
+    put: Callable[[list[Artifact]], None] | None = None
 
 
 def _destination(

@@ -1,7 +1,6 @@
 """What every request passes: known host, key, origin, rate, time for its body; safe headers, a count and a log line for its answer."""
 
 import asyncio
-import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -111,7 +110,7 @@ class Guard:
             return "none"
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
-        if hmac.compare_digest(given.encode(), self.key.encode()):
+        if sign_in.is_key(given, self.key):
             return "key"
         session = cookie_parser(headers.get("cookie", "")).get(sign_in.COOKIE, "")
         return "session" if sign_in.is_session(session, self.key, time.time()) else "none"

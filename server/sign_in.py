@@ -47,6 +47,11 @@ def cookie(key: str, now: float) -> str:
     return f"{ends}.{_mac(key, ends)}"
 
 
+def is_key(given: str, key: str) -> bool:
+    """Whether the two are equal, in a time that tells nothing of where they differ."""
+    return hmac.compare_digest(given.encode(), key.encode())
+
+
 def is_session(value: str, key: str, now: float) -> bool:
     """Whether the value was made with this key and has not ended."""
     ends, _, mac = value.partition(".")

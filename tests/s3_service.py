@@ -35,13 +35,19 @@ class S3Service:
     checks_keys: bool
 
     def client(self) -> Any:
+        """The tests' own client. It is patient: on a busy machine Swift answers 503 when its own nodes do not answer at once."""
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint_url,
             region_name="us-east-1",
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
-            config=Config(signature_version="s3v4", s3={"addressing_style": "path"}, request_checksum_calculation="when_required"),
+            config=Config(
+                signature_version="s3v4",
+                s3={"addressing_style": "path"},
+                request_checksum_calculation="when_required",
+                retries={"mode": "standard", "total_max_attempts": 10},
+            ),
         )
 
     def new_bucket(self, **settings: Any) -> Bucket:
