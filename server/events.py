@@ -1,5 +1,6 @@
 """A job as server-sent events: what it has told since the caller last listened, then what it tells, until it is over."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -10,23 +11,34 @@ from starlette.responses import Response
 
 from server import jobs
 from server.database import Database
-from server.problems import Problem
+from server.problems import PodCode, Problem
 
 #: Seconds between two looks, and between two comments that keep the connection alive.
 LOOK, ALIVE = 0.25, 10
+#: Listeners at a time in a web process; each looks into the database four times a second.
+LISTENERS = 200
 
 
-async def stream(database: Database, job_id: str, last: int) -> Response:
+async def stream(database: Database, job_id: str, last: int, room: asyncio.Semaphore) -> Response:
     """The events after number `last`. 204 where the job is over and everything was told: a browser then asks no more.
 
-    Raises `NOT_FOUND`.
+    Raises `NOT_FOUND`, and `RATE_LIMITED` where there is no room for another listener.
     """
     status, _, told = await to_thread.run_sync(jobs.told_since, database, job_id, last)
     if status in jobs.OVER and not told and last:
         return Response(status_code=204)
+    if room.locked():
+        sentence = f"{LISTENERS} listeners follow jobs already; ask for the job itself, which tells the same."
+        raise Problem(PodCode.RATE_LIMITED, sentence, headers={"Retry-After": "10"})
     return EventSourceResponse(
-        _events(database, job_id, last), ping=ALIVE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        _heard(database, job_id, last, room), ping=ALIVE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
+
+
+async def _heard(database: Database, job_id: str, last: int, room: asyncio.Semaphore) -> AsyncIterator[ServerSentEvent]:
+    async with room:
+        async for event in _events(database, job_id, last):
+            yield event
 
 
 async def _events(database: Database, job_id: str, last: int) -> AsyncIterator[ServerSentEvent]:

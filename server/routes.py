@@ -21,7 +21,7 @@ from pipeline.errors import Code, JobError
 from pipeline.job import Job
 from server import answers, files, intake, jobs, metrics, sign_in, status
 from server.database import Database
-from server.events import stream
+from server.events import LISTENERS, stream
 from server.problems import PodCode, Problem
 from server.settings import Pod
 
@@ -189,6 +189,8 @@ async def _colors(data: bytes, count: int, pod: Pod) -> Any:
 
 
 def _asking(app: FastAPI, pod: Pod, database: Database) -> None:
+    room = asyncio.Semaphore(LISTENERS)
+
     @app.get("/api/v1/jobs", response_model=answers.Jobs, responses=answers.problems(422), tags=["jobs"], summary="All jobs")
     async def list_jobs(
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
@@ -219,7 +221,7 @@ def _asking(app: FastAPI, pod: Pod, database: Database) -> None:
         last_event_id: Annotated[str | None, Header(pattern=r"^[0-9]{1,18}$", description="go on after this event")] = None,
     ) -> Response:
         """Server-sent events: `progress` and `log` as they happen, `end` with the status when the job is over. Comments keep it alive."""
-        return await stream(database, job_id, int(last_event_id or 0))
+        return await stream(database, job_id, int(last_event_id or 0), room)
 
     @app.post(
         "/api/v1/jobs/{job_id}/cancel",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ import pytest
 from pipeline.settings import SettingsError
 from server import files, intake, jobs, keeper
 from server.database import connect
+from server.events import LISTENERS
 from server.problems import Problem
 from server.settings import read
 from tests.server.serving import QUICK, ROOT, Server, environment, serving, until
@@ -44,6 +46,23 @@ def test_sizes_and_times(tmp_path: Path, photo: bytes) -> None:
         assert answered.startswith(b"HTTP/1.1 408 ") and b"TIMED_OUT" in answered and 1.5 < time.monotonic() - began < 15
         assert server.client.get("/api/v1/jobs").json()["jobs"] == [] and list((server.folder / ".server" / "incoming").iterdir()) == []
         assert server.client.post("/api/v1/process", files={"file": ("car.jpg", photo)}).status_code == 202
+
+
+def test_so_many_listeners_and_no_more(tmp_path: Path, photo: bytes) -> None:
+    with serving(tmp_path / "out", WORKERS="0") as server, ExitStack() as listening:
+        address = f"{server.client.base_url}/api/v1/jobs/{server.submit(photo)}/events"
+        client = httpx.Client(limits=httpx.Limits(max_connections=None), timeout=20)
+
+        def listen() -> httpx.Response:
+            return listening.enter_context(client.stream("GET", address))
+
+        assert {listen().status_code for _ in range(LISTENERS)} == {200}
+        refused = server.client.get(address)
+        assert refused.status_code == 429 and refused.json()["code"] == "RATE_LIMITED" and refused.headers["Retry-After"]
+        listening.close()
+        until(lambda: listen().status_code == 200, 20, 0.5)
+        listening.close()
+        client.close()
 
 
 def test_requests_a_minute_names_and_origins(tmp_path: Path) -> None:
