@@ -16,6 +16,7 @@ import threading
 from functools import cache
 from typing import Any
 
+import cpuinfo
 import httpx
 import structlog
 
@@ -26,6 +27,8 @@ from pipeline.progress import Progress, Report
 
 # The SDK logs whole jobs, a job's own bucket keys with them, at its default level DEBUG.
 os.environ.setdefault("RUNPOD_LOG_LEVEL", "INFO")
+# The SDK asks for the processor's name when it is imported, for a report that is printed nowhere: a second of every cold start.
+cpuinfo.get_cpu_info = dict
 import runpod
 from aiohttp import ClientConnectionError
 from aiohttp_retry import ExponentialRetry

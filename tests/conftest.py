@@ -51,6 +51,15 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+#: What takes longest is begun first, so that no process works alone at the end.
+LONG = ("worker", "server", "neural", "builder", "test_secrets.py", "test_shell.py", "test_handler.py", "test_service.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files of `LONG` before all others."""
+    items.sort(key=lambda item: item.path.relative_to(Path(__file__).parent).parts[0] not in LONG)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """In CI a skip is a failure, unless it says which network, card or photographs are missing."""

@@ -20,7 +20,7 @@ from pipeline.sample import scene
 from tests.pictures import save
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"size": 1024, "outputs": ["svg", "png"]}
+SMALL = {"size": 1024, "outputs": ["svg", "png"], "vehicle_box": [0.05, 0.2, 0.95, 0.95]}
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +47,7 @@ def run(tmp_path, job, **more):
 
 
 def test_test_input_json(tmp_path, photo):
-    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **SMALL}})
+    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **SMALL, "vehicle_box": None}})
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "out" / "one" / "result.json").read_text())
     assert result["status"] == "completed"
@@ -85,6 +85,13 @@ def test_a_wrong_setting_stops_the_start(tmp_path):
     done = run(tmp_path, {"input": {}}, PIPELINE_CONFIG=str(tmp_path / "s.yaml"))
     assert done.returncode == 2
     assert "did you mean phase3.detail" in done.stderr
+
+
+def test_a_start_does_not_measure_the_processor(tmp_path):
+    """The SDK would, for a second of every cold start, to print its name in a report that is never made."""
+    code = "import handler; from runpod.serverless.utils import rp_debugger; print(rp_debugger.PROCESSOR)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment(tmp_path), capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "Unable to get processor info."
 
 
 def test_serve_api(tmp_path, photo):
