@@ -18,6 +18,8 @@ from pipeline.settings import SettingsError
 VERSION = 1
 #: Seconds that a writer waits for another process's transaction, all of which are short.
 BUSY_SECONDS = 20
+#: Connections of a process at most, and KiB of pages that each keeps: together they bound what the database takes of its memory.
+CONNECTIONS, CACHE_KIB = 16, 512
 #: Bytes to which the journal is cut after a transaction that made it longer.
 JOURNAL_BYTES = 8 * 2**20
 
@@ -108,7 +110,7 @@ class Database:
 def connect(path: Path) -> Database:
     """Open the file, made when absent. Raises `SettingsError` when another version of this project made it."""
     engine = create_engine(
-        f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, pool_size=64, max_overflow=0
+        f"sqlite:///{path}", connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, pool_size=CONNECTIONS, max_overflow=0
     )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
@@ -126,6 +128,7 @@ def connect(path: Path) -> Database:
 def _prepare(connection: Any, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA journal_size_limit = {JOURNAL_BYTES}")
 
 
