@@ -196,7 +196,7 @@ def main() -> int:
                 keep("memory", arguments, {"early": dataclasses.asdict(early), "late": dataclasses.asdict(late)})
                 met &= real_loop_memory.steady(early, late)
             if arguments.overhead:
-                cost = real_loop_memory.overhead(service, folder / "overhead", 40)
+                cost = real_loop_memory.overhead(service, folder / "overhead", 120)
                 print(cost)
                 keep("overhead", arguments, dataclasses.asdict(cost))
                 met &= cost.met

@@ -59,8 +59,8 @@ OVERHEAD = """
 
 From the control plane handing out a job to the arrival of its answer, less the phases of its `job_summary` (in which are PNG encoding and
 the upload): median {median:.0f} ms, 95th percentile {most:.0f} ms over {jobs} jobs ({date}, {machine}). A handler that does nothing,
-under the same SDK and in turns with ours, takes {empty:.0f} ms: the SDK looks into its queue every 100 ms. What is ours is the difference,
-{own:.0f} ms; the whole was measured while others used the machine.
+under the same SDK and in turns with ours, takes {empty:.0f} ms: the SDK looks into its queue every 100 ms, and a median of so many waits
+is uncertain by {chance:.0f} ms. The difference is {own:.0f} ms.
 """
 
 
@@ -100,7 +100,8 @@ def write(folder: Path) -> None:
         held = " | ".join(str(state[name]) for name in ("threads", "handles", "files", "children"))
         text += f"| {number} jobs | {state['rss'] / 1e6:.1f} | {held} |\n"
     own = 1000 * (cost["median"] - cost["empty"])
-    text += OVERHEAD.format(**{**cost, "own": own, **{name: 1000 * cost[name] for name in ("median", "most", "empty")}})
+    chance = 100 / 2 / cost["jobs"] ** 0.5  # standard error of the median of waits between 0 and 100 ms
+    text += OVERHEAD.format(**{**cost, "own": own, "chance": chance, **{name: 1000 * cost[name] for name in ("median", "most", "empty")}})
     PAGE.write_text(text)
 
 
