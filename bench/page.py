@@ -99,7 +99,7 @@ def found(page: Page) -> Counter[str]:
 
 def finished(server: Server) -> str:
     """A job with every file and every intermediate."""
-    photo, box = (ROOT / "server" / "sample.jpg").read_bytes(), [0.05, 0.2, 0.95, 0.95]
+    photo, box = (ROOT / "server" / "sample.jpg").read_bytes(), [0.2, 0.35, 0.81, 0.8]
     job_id = server.submit(photo, size=1024, vehicle_box=box, outputs=["svg", "png", "pdf", "report", "intermediates"])
     told = server.over(job_id)
     if told["status"] != "completed":

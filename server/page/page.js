@@ -48,7 +48,7 @@ function take(chosen, box = null) {
 }
 
 async function useSample() {
-  try { take(await api.sample()); } catch (error) { complain(error); }
+  try { take(await api.sample(), api.sampleBox); } catch (error) { complain(error); }
 }
 
 function complain(error) {
