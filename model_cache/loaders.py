@@ -5,6 +5,7 @@ tensor (filled with random numbers), a wrong shape, a foreign architecture, an e
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class Text:
     text_encoder_2: Any
 
 
+#: transformers switches the tying of weights off for the whole process while it builds a network: a second one that is built meanwhile by
+#: another thread, such as a job's beside the warm-up's, would lack its tied tensors, and tying might stay off.
+_building = threading.Lock()
+
+
 def load(volume: Volume, name: str, dtype: torch.dtype, streamed: bool = False) -> Any:
     """Read a model of the catalogue from the volume into host memory, its weights as `dtype`, ready for inference.
 
@@ -58,7 +64,7 @@ def load(volume: Volume, name: str, dtype: torch.dtype, streamed: bool = False) 
     volume.require([name])
     model = volume.catalogue[name]
     home = volume.home(name)
-    with _broken_where_raised(name, home):
+    with _building, _broken_where_raised(name, home):
         for file in model.files:
             if file.endswith(".safetensors"):
                 read_header(_weights(home, file))

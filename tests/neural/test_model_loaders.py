@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,14 @@ def test_everything_loads_whole(tiny_volume: Path, name: str) -> None:
         assert all(t.isfinite().all() for t in tensors)
         assert not network.training
         assert not any(parameter.requires_grad for parameter in network.parameters())
+
+
+def test_two_threads_may_load_at_once(tiny_volume: Path) -> None:
+    """While transformers builds a network it ties no weights, of no network in the process."""
+    volume = Volume(tiny_volume, load_catalogue())
+    names = ["grounding-dino", "depth-anything", "sam"] * 6
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(lambda name: load(volume, name, torch.float32), names))
 
 
 def test_kinds(tiny_volume: Path) -> None:
