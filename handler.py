@@ -54,6 +54,8 @@ def worker() -> service.Worker:
     """The engine and its settings, built at the first call: at start-up where the SDK allows it."""
     environment = settings.environment()
     log.configure(environment.log_level)
+    if not environment.in_runpod and environment.bucket_name is None:
+        settings.check_output_folder(environment)
     return service.start(environment, settings.load(environment.pipeline_config))
 
 

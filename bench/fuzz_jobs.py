@@ -14,10 +14,10 @@ from typing import Any
 
 from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak
 from delivery import bucket_from_s3_config, safe_prefix
+from pipeline.data_uri import decode_base64
 from pipeline.errors import Code, JobError
 from pipeline.fetch import check_endpoint
 from pipeline.job import Job, read
-from pipeline.photo import decode_base64
 
 #: Planted where secrets and private texts stand; no sentence may hold it.
 SECRET = "pLaNtEd-5ecret"
@@ -238,7 +238,9 @@ def _read_job(raw: Any) -> None:
 
 
 def _read_s3_config(raw: Any) -> None:
-    bucket = bucket_from_s3_config(raw, check_endpoint=lambda url: check_endpoint(url, allow_private=False, resolve=_resolve))
+    bucket = bucket_from_s3_config(
+        raw, check_endpoint=lambda url: check_endpoint(url, allow_private=False, timeout=20, resolve=_resolve), url_expiry_seconds=3600
+    )
     if SECRET in repr(bucket):
         raise AssertionError("a bucket prints its keys")
 
@@ -250,7 +252,7 @@ def _read_prefix(raw: str) -> None:
 
 
 def _read_base64(raw: str) -> None:
-    decode_base64(raw)
+    decode_base64(raw, 50_000_000)
 
 
 #: What is fuzzed: how a case is made, what it is given to, and its share of the cases.

@@ -28,9 +28,10 @@ from bench.fuzz_jobs import fault_of
 from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak, resident
 from pipeline import decoder
 from pipeline.errors import Code, JobError
-from pipeline.photo import Limits, decode, sniff
+from pipeline.intake import jpeg  # noqa: F401 - compiled here, not in every child
+from pipeline.photo import Limits, decode, jpeg_to_its_end, sniff
 from pipeline.sample import scene
-from tests.pictures import cmyk_profile, matrix_profile, save
+from tests.pictures import cmyk_profile, matrix_profile, png_chunk, save
 
 _LIMITS = Limits()
 _EXTREMES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1]
@@ -47,6 +48,21 @@ def _tiff(samples: np.ndarray, **options: object) -> bytes:
     return file.getvalue()
 
 
+def _tree(rgb: np.ndarray) -> bytes:
+    """A TIFF whose first page is a reduced picture of the one beneath it."""
+    file = BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(rgb[::2, ::2].copy(), photometric="rgb", subifds=1, subfiletype=1)
+        writer.write(rgb, photometric="rgb")
+    return file.getvalue()
+
+
+def with_numbers(data: bytes, primaries: int, transfer: int) -> bytes:
+    """A HEIC or AVIF that says these numbers of H.273."""
+    place = data.index(b"nclx") + 4
+    return data[:place] + struct.pack(">HH", primaries, transfer) + data[place + 4 :]
+
+
 @cache
 def seeds() -> tuple[bytes, ...]:
     """Sound files: every format, several modes, profiles, orientations, alpha, frames and depths."""
@@ -57,6 +73,9 @@ def seeds() -> tuple[bytes, ...]:
     exif[274], exif[270] = 6, "a picture"
     profile = matrix_profile(2.2, primaries=((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)))
     more = {"exif": exif, "icc_profile": profile}
+    colours = png_chunk(b"gAMA", struct.pack(">I", 100_000)) + png_chunk(
+        b"cHRM", struct.pack(">8I", *[31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000])
+    )
     frames = {"save_all": True, "append_images": [rgb.rotate(180)]}
     return (
         save(rgb, "JPEG", **more), save(rgb, "JPEG", progressive=True, comment=b"a comment"), save(grey, "JPEG"),
@@ -73,6 +92,10 @@ def seeds() -> tuple[bytes, ...]:
         save(rgb.convert("P"), "TIFF", compression="packbits"),
         _tiff(deep, photometric="minisblack"), _tiff(deep, byteorder=">", bigtiff=True), _tiff(np.asarray(rgb), tile=(32, 32)),
         _tiff(np.moveaxis(np.asarray(rgb), 2, 0), photometric="rgb", planarconfig="separate"),
+        with_numbers(save(rgb, "HEIF"), 9, 16), with_numbers(save(rgb, "AVIF"), 12, 13),
+        save(rgb, "JPEG") + save(rgb, "JPEG", progressive=True),
+        save(rgb, "PNG")[:33] + colours + save(rgb, "PNG")[33:],
+        _tree(np.asarray(rgb)),
         save(rgb, "BMP"), save(rgba, "BMP"), save(rgb.convert("P"), "BMP"), save(rgb.convert("1"), "BMP"),
     )  # fmt: skip
 
@@ -204,6 +227,11 @@ class Outcome:
 Read = Callable[[bytes, decoder.Request], decoder.Decoded]
 
 
+def read(data: bytes, request: decoder.Request) -> decoder.Decoded:
+    """As `pipeline.photo.decode` reads, in one process."""
+    return decoder.read(*(jpeg_to_its_end(data, request) if request.kind == "JPEG" else (data, request)))
+
+
 def _in_child(data: bytes, request: decoder.Request, read: Read) -> bytes:
     try:
         decoder.confine(request)
@@ -225,7 +253,7 @@ def _child(data: bytes, request: decoder.Request, read: Read, pipe: int) -> None
     os._exit(0)
 
 
-def forked(data: bytes, request: decoder.Request, read: Read = decoder.read) -> Outcome:
+def forked(data: bytes, request: decoder.Request, read: Read = read) -> Outcome:
     """Decode in a process that is forked from this one; its memory is what it adds to what it is born with."""
     reading, writing = os.pipe()
     began = time.perf_counter()

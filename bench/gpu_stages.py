@@ -12,14 +12,15 @@ import torch
 from PIL import Image
 
 from bench.gpu_measure import Counter, Figure, Marks, median
-from pipeline.errors import Code, JobError
 from pipeline.palette import DEFAULT, Palette, parse
-from pipeline.phase1_sanitize.find_neural import make_find, make_locate
+from pipeline.phase0_vehicle.birefnet import make_look
+from pipeline.phase0_vehicle.locate import make_locate
+from pipeline.phase0_vehicle.vehicle import make_matte
+from pipeline.phase1_sanitize.find_neural import make_find
 from pipeline.phase1_sanitize.inpaint_neural import make_inpaint
 from pipeline.phase1_sanitize.mask_neural import make_mask
 from pipeline.phase2_illustrate.depth_neural import make_depth
 from pipeline.phase2_illustrate.edges import control_edges
-from pipeline.phase2_illustrate.matte_neural import make_matte
 from pipeline.phase3_enforce import ciede2000_torch
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
 from pipeline.phase3_enforce.upscale_neural import make_upscale
@@ -112,21 +113,13 @@ def brief(picture: Scene, size: Size) -> Brief:
     )
 
 
-def _cut_out(call: Callable[[], Matte]) -> None:
-    """Random weights may cut nothing out; the network has worked all the same."""
-    try:
-        call()
-    except JobError as error:
-        if error.code is not Code.NO_VEHICLE:
-            raise
-
-
 def steps_of(cache: Any, size: Size, picture: Scene, depth_name: str) -> dict[str, Callable[[], Any]]:
     """Every step but the drawing, in a job's order; phase 3 is whole, its parts stand beneath it."""
     side, frame = size.photo, Frame.fit(size.photo, size.photo, size.photo)
-    find, locate, mask, inpaint = make_find(cache), make_locate(cache), make_mask(cache), make_inpaint(cache)
-    matte, depth, upscale = make_matte(cache, size.matte), make_depth(cache, depth_name), make_upscale(cache)
-    palette, whole = parse(list(DEFAULT)), (0.0, 0.0, float(side), float(side))
+    find, mask, inpaint = make_find(cache), make_mask(cache), make_inpaint(cache)
+    locate = make_locate(find)
+    matte, depth, upscale = make_matte(make_look(cache, size.matte)), make_depth(cache, depth_name), make_upscale(cache)
+    palette = parse(list(DEFAULT))
     holes = np.zeros((side, side), bool)
     for one in picture.found:
         x0, y0, x1, y1 = (round(v) for v in one.box)
@@ -144,14 +137,14 @@ def steps_of(cache: Any, size: Size, picture: Scene, depth_name: str) -> dict[st
     )
     small_box = tuple(v * size.drawing / side for v in picture.box)
     return {
-        "find the vehicle": lambda: locate(picture.rgb, whole),
+        "find the vehicle": lambda: locate(picture.rgb),
         "find six labels": lambda: find(picture.rgb, picture.box, LABELS),
         "mask, six boxes": lambda: mask(picture.rgb, picture.found),
         "inpaint": lambda: inpaint(picture.rgb, holes),
-        "matte": lambda: _cut_out(lambda: matte(picture.rgb, frame, picture.box)),
+        "matte": lambda: matte(picture.rgb, picture.box),
         "depth": lambda: depth(picture.small),
         "edges": lambda: control_edges(picture.small),
-        "matte of the drawing": lambda: _cut_out(lambda: matte(picture.small, frame.at(size.drawing), small_box)),  # type: ignore[arg-type]
+        "matte of the drawing": lambda: matte(picture.small, small_box),  # type: ignore[arg-type]
         "phase 3": lambda: enforce(drawn, palette, size.result, False, upscale, EnforceSettings(), Progress()),
         PARTS[0]: lambda: upscale(picture.small, factor, palette, lambda _: None),
         PARTS[1]: lambda: _labelled(picture.small, palette, round(factor), cache.device),

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.decoder import MAX_SCANS
 from pipeline.errors import JobError
+from pipeline.intake.jpeg import MAX_SCANS
 from pipeline.photo import decode
 from tests.pictures import cmyk_profile, deflate_bomb, jpeg_of_scans, matrix_profile, png, png_chunk, save, webp_canvas
 

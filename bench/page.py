@@ -24,6 +24,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, Response
 
+from pipeline.settings import environment
 from tests.browser import chromium
 from tests.pictures import save
 from tests.server.serving import JOB_SECONDS, Server, serving
@@ -206,7 +207,7 @@ def main() -> None:
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        serving(Path(folder) / "pod") as server,
+        serving(Path(folder) / "pod", NETWORKS_PATH=str(environment().networks_path)) as server,
         serving(Path(folder) / "locked", WORKERS="0", API_KEY=KEY) as locked,
         one_line() as line,
         chromium() as browser,

@@ -25,6 +25,9 @@ import resvg_py
 import vtracer
 from PIL import Image, ImageOps
 
+from pipeline.photo import letterbox
+from pipeline.values import Frame
+
 ROOT = Path(__file__).parents[1]
 PHOTOS = ROOT.parent / "shared" / "photos"
 OUT = ROOT / "bench" / "out" / "photos"
@@ -105,10 +108,10 @@ def chromium_shows(svg: Path, side: int = 512) -> bool:
     return float(np.abs(seen - np.asarray(Image.open(io.BytesIO(own)).convert("RGB"), float)).mean()) < 3
 
 
-def vtracers_own(photo: Image.Image, matte: Image.Image, colors: int) -> Image.Image:
+def vtracers_own(square: Image.Image, matte: Image.Image, colors: int) -> Image.Image:
     """VTracer's picture of the vehicle, the photograph reduced to `colors` colours first."""
-    cut = Image.new("RGB", photo.size, "white")
-    cut.paste(photo, mask=matte.resize(photo.size))
+    cut = Image.new("RGB", square.size, "white")
+    cut.paste(square, mask=matte.resize(square.size))
     few = cut.quantize(colors + 1, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
     buffer = io.BytesIO()
     few.save(buffer, "PNG")
@@ -116,23 +119,21 @@ def vtracers_own(photo: Image.Image, matte: Image.Image, colors: int) -> Image.I
     return Image.open(io.BytesIO(resvg_py.svg_to_bytes(svg_string=svg, background="#FFFFFF"))).convert("RGB")
 
 
-def sheet(photo: Path, folder: Path, box: list[float], colors: int) -> None:
-    """Photograph, ours, VTracer's, cropped to the vehicle."""
+def sheet(photo: Path, folder: Path, result: dict[str, object], side: int = 1400, width: int = 1000) -> None:
+    """Photograph, ours, VTracer's: the vehicle's square, cut to the vehicle's bounds."""
     upright = ImageOps.exif_transpose(Image.open(photo)).convert("RGB")
-    upright.thumbnail((1400, 1400))
-    w, h = upright.size
-    side = max(w, h)
-    left, top = (side - w) // 2, (side - h) // 2
+    frame = Frame(result["frame"]["width"], *upright.size, *(result["frame"][key] for key in ("scale", "x0", "y0")))
+    square = Image.fromarray(letterbox(np.asarray(upright), frame, side, fill=255))
     ours = Image.open(folder / "preview.png").convert("RGBA").resize((side, side), Image.Resampling.LANCZOS)
-    white = Image.new("RGBA", ours.size, "white")
-    drawn = Image.alpha_composite(white, ours).convert("RGB").crop((left, top, left + w, top + h))
-    matte = Image.open(folder / "matte.png").resize((side, side)).crop((left, top, left + w, top + h))
-    pictures = [upright, drawn, vtracers_own(upright, matte, colors)]
-    crop = (int(box[0] * w) - 8, int(box[1] * h) - 8, int(box[2] * w) + 8, int(box[3] * h) + 8)
-    cut = [p.crop(crop).resize((700, round(700 * (crop[3] - crop[1]) / (crop[2] - crop[0])))) for p in pictures]
-    out = Image.new("RGB", (2100, cut[0].height), "white")
+    drawn = Image.alpha_composite(Image.new("RGBA", ours.size, "white"), ours).convert("RGB")
+    matte = Image.open(folder / "matte.png").resize((side, side))
+    pictures = [square, drawn, vtracers_own(square, matte, result["quality"]["colors_used"])]
+    x0, y0, x1, y1 = matte.point(lambda v: 255 * (v > 127)).getbbox()
+    crop = (max(0, x0 - 12), max(0, y0 - 12), min(side, x1 + 12), min(side, y1 + 12))
+    cut = [p.crop(crop).resize((width, round(width * (crop[3] - crop[1]) / (crop[2] - crop[0])))) for p in pictures]
+    out = Image.new("RGB", (3 * width, cut[0].height), "white")
     for i, picture in enumerate(cut):
-        out.paste(picture, (700 * i, 0))
+        out.paste(picture, (width * i, 0))
     out.save(OUT / f"{photo.stem}.png")
 
 
@@ -172,7 +173,7 @@ def main() -> int:
                 "chromium": chromium_shows(svg),
                 "vehicle": bool(row["vehicle_bbox"]) or uncertain,
             }
-            sheet(photo, folder / "shell", result["vehicle_box"], quality["colors_used"])
+            sheet(photo, folder / "shell", result)
             bad = [name for name, passed in checks.items() if not passed]
             failed += bool(bad)
             print(

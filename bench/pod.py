@@ -22,6 +22,7 @@ import httpx
 
 from bench.fuzz import machine
 from bench.pod_audit import audit_files, audit_jobs
+from pipeline.settings import environment
 from tests.server.serving import JOB_SECONDS, QUICK, Server, engines_of, sample_photo, serving, until
 
 KILLS, CONNECTIONS, ROUNDS = 3, 8, 6
@@ -145,7 +146,7 @@ def sharing(folder: Path, options: argparse.Namespace, say: Say) -> None:
 def answering(folder: Path, options: argparse.Namespace, say: Say) -> None:
     """Times of `/health` and `/metrics` when nothing is done and while jobs of the default size are drawn; one connection."""
     photo = sample_photo(1200)
-    with serving(folder, LOG_LEVEL="warning") as server:
+    with serving(folder, LOG_LEVEL="warning", NETWORKS_PATH=str(environment().networks_path)) as server:
         server.ready()
         for busy in (False, True):
             for path in ("/health", "/metrics"):

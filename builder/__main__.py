@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,8 @@ from rich.console import Console
 from builder import shown, work
 from builder.choose import choose, named
 from builder.errors import BuilderError, WrongOption
+from builder.networks import commands as networks
+from builder.networks.fill import fill as fill_networks
 from builder.place import records_of
 from builder.plan import make_plan
 from builder.prune import prune as work_off
@@ -22,6 +23,7 @@ from builder.prune import spare
 from builder.status import status_of
 from builder.tell import size, voices
 from builder.workspace import only_builder
+from pipeline.variables import variable
 
 app = typer.Typer(
     add_completion=False,
@@ -31,6 +33,8 @@ app = typer.Typer(
 
     A new volume: `plan` says what will be fetched, `fetch` fills it, `verify` proves it, `doctor` runs every step on your card.
     Everything may be stopped at any moment and run again: it goes on where it stopped.
+
+    With --embedded `plan`, `fetch`, `verify` and `status` are about the classical engine's two small networks, under NETWORKS_PATH.
 
     HF_TOKEN is sent to the hub for models with terms; HF_ENDPOINT names another hub.
 
@@ -63,6 +67,14 @@ _FROM = typer.Option(
     metavar="PATH",
     show_default=False,
 )
+_GIVEN = typer.Option(
+    "--from",
+    help="Import in place of fetching: PATH holds NAME/FILES, org--name/FILES, or a hub cache (models--org--name/snapshots/…). With "
+    "--embedded: a file or a folder, recognised by its content; may be given several times.",
+    metavar="PATH",
+    show_default=False,
+)
+_EMBEDDED = typer.Option("--embedded", help="The classical engine's two networks (NETWORKS_PATH; default: .networks beside the code).")
 
 _UPDATE = typer.Option("--update", help="Take the present revision of these models.", metavar="NAME,…", show_default=False)
 
@@ -73,11 +85,13 @@ Text = Annotated[bool, _TEXT]
 Config = Annotated[Path | None, _CONFIG]
 Json = Annotated[bool, _JSON]
 From = Annotated[Path | None, _FROM]
+Given = Annotated[list[Path] | None, _GIVEN]
+Embedded = Annotated[bool, _EMBEDDED]
 
 
 def _volume(given: Path | None, must_exist: bool = True) -> Path:
     """The volume's folder. Raises `WrongOption` where none is named, `BuilderError` where it is not there."""
-    set_ = os.environ.get("MODEL_VOLUME_PATH")
+    set_ = variable("MODEL_VOLUME_PATH")
     path = given or (Path(set_) if set_ else next((it for it in _MOUNTS if it.is_dir()), None))
     if path is None:
         raise WrongOption("No volume is named: give --volume, or set MODEL_VOLUME_PATH.")
@@ -100,6 +114,7 @@ def plan(
     text: Text = False,
     config: Config = None,
     mbps: Annotated[float, typer.Option("--mbps", help="Bandwidth for the estimate, million bits a second.", min=0.001)] = 1000.0,
+    embedded: Embedded = False,
     json_: Json = False,
 ) -> None:
     """What is there, what is missing, what has changed, and what a fetch would bring.
@@ -107,6 +122,9 @@ def plan(
     Works offline and writes nothing. Goes by sizes and time stamps; `verify` reads the content.
     Sizes are known once a model's source was resolved; before, the number of its parameters stands for them.
     """
+    if embedded:
+        networks.plan(networks.folder(volume=volume, only=only, all=all_, text=text, config=config), mbps, json_)
+        return
     folder = _volume(volume, must_exist=False)
     rows = make_plan(choose(folder, config, only, all_, text))
     if json_:
@@ -122,25 +140,32 @@ def fetch(
     all_: All = False,
     text: Text = False,
     config: Config = None,
-    from_: From = None,
+    from_: Given = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Files fetched at a time.", min=1, max=32)] = 4,
     update: Annotated[str | None, _UPDATE] = None,
     keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Keep the source files, for `convert`.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Read the content of what is there, and fetch again what is not as recorded.")
     ] = False,
+    embedded: Embedded = False,
 ) -> None:
     """Fill the volume: bring what is missing, convert it, put it in place. Afterwards the volume serves.
 
     The first fetch of a model takes its repository's present revision and records it in models.lock.json; later ones take exactly that,
     and exactly that content. A killed fetch leaves the old state or the new one, and goes on where it stopped.
     """
+    if embedded:
+        others = {"volume": volume, "only": only, "all": all_, "text": text, "config": config, "update": update}
+        fill_networks(networks.folder(**others, keep_downloads=keep_downloads), from_ or [], check)
+        return
+    if len(from_ or []) > 1:
+        raise WrongOption("--from is given once for a model volume.")
     folder = _volume(volume, must_exist=False)
     choice = choose(folder, config, only, all_, text)
     fresh = frozenset(named(choice.catalogue, update)) if update else frozenset[str]()
     if outside := fresh - set(choice.to_serve):
         raise WrongOption(f"--update names {', '.join(sorted(outside))}, which is not among the models to fetch; name it with --only.")
-    work.fill(choice, from_, jobs, fresh, keep_downloads, check)
+    work.fill(choice, from_[0] if from_ else None, jobs, fresh, keep_downloads, check)
 
 
 @app.command()
@@ -173,12 +198,17 @@ def verify(
     text: Text = False,
     config: Config = None,
     quick: Annotated[bool, typer.Option("--quick", help="Sizes and time stamps alone.")] = False,
+    embedded: Embedded = False,
     json_: Json = False,
 ) -> None:
     """Prove the volume: hashes, tensor names, shapes and dtypes. Names each missing or wrong file, and exits with 1 when there is one.
 
     Looks at the models that are needed and at all others that are there; with --only at those alone.
     """
+    if embedded:
+        if not networks.verify(networks.folder(volume=volume, only=only, all=all_, text=text, config=config), not quick, json_):
+            raise typer.Exit(1)
+        return
     from builder.verify import verify as look  # noqa: PLC0415 - may import torch
 
     folder = _volume(volume)
@@ -232,9 +262,18 @@ def prune(
 
 @app.command()
 def status(
-    volume: Volume = None, only: Only = None, all_: All = False, text: Text = False, config: Config = None, json_: Json = False
+    volume: Volume = None,
+    only: Only = None,
+    all_: All = False,
+    text: Text = False,
+    config: Config = None,
+    embedded: Embedded = False,
+    json_: Json = False,
 ) -> None:
     """Models with their revisions, sizes and licences, the style, the prompt's embeddings, and whether the volume is ready to serve."""
+    if embedded:
+        networks.status(networks.folder(volume=volume, only=only, all=all_, text=text, config=config), json_)
+        return
     it = status_of(choose(_volume(volume), config, only, all_, text))
     if json_:
         _print(json.dumps(it, indent=2))

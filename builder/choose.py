@@ -1,7 +1,6 @@
 """Which models a deployment needs: read from the pipeline's settings, which are data, or named by the user."""
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from builder.errors import BuilderError, WrongOption
 from model_cache.catalogue import Model, load_catalogue
 from model_cache.needed import FAST_LORA, TEXT
 from model_cache.needed import needed as model_names
+from pipeline.variables import variable
 
 _DEFAULTS = Path(__file__).parents[1] / "pipeline" / "defaults.yaml"
 
@@ -28,7 +28,8 @@ def catalogue_of(volume: Path) -> Mapping[str, Model]:
 
 def settings_of(config: Path | None) -> dict[str, Any]:
     """The pipeline's defaults, changed by the deployment's file: `config`, else PIPELINE_CONFIG. Raises `BuilderError`."""
-    named = config or (Path(os.environ["PIPELINE_CONFIG"]) if os.environ.get("PIPELINE_CONFIG") else None)
+    said = variable("PIPELINE_CONFIG")
+    named = config or (Path(said) if said else None)
     settings = _yaml(_DEFAULTS)
     return settings if named is None else _merged(settings, _yaml(named))
 

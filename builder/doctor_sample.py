@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.phase1_sanitize import quads
-from pipeline.photo import letterbox, letterbox_gray
+from pipeline.photo import letterbox
 from pipeline.sample import Scene, scene
 from pipeline.settings import Settings
 from pipeline.square import resized
@@ -52,7 +52,7 @@ class Sample:
     @property
     def part(self) -> tuple[slice, slice]:
         """The photo's rows and columns of the square."""
-        return quads.photo_part(self.frame, self.rgb.shape[0])
+        return quads.photo_part(self.frame)
 
     def at(self, side: int) -> "Sample":
         """The same in a square of another side; the boxes stay behind."""
@@ -65,7 +65,7 @@ def make_sample(size: tuple[int, int], settings: Settings) -> Sample:
     it = scene(42, *size)
     side = min(max(*size, 1024), settings.phase1.side)
     frame = Frame.fit(*size, side)
-    inside = letterbox_gray(it.mask.astype(np.uint8) * 255, frame, side) > 127
+    inside = letterbox(np.repeat(it.mask[..., None].astype(np.uint8) * 255, 3, 2), frame, side)[..., 0] > 127
     boxes = [("license plate", box, "") for box in it.plates]
     boxes += [("text", text.box, text.text) for text in it.texts if text.on != "plate"]
     things = tuple(Found(label, 1.0, corners(frame.to_square(box)), text) for label, box, text in boxes)

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from builder.doctor_sample import Answer, Clock, Picture, Sample, corners
 from pipeline.color import srgb_to_lab
-from pipeline.errors import Code, JobError
 from pipeline.job import REMOVE, Job
+from pipeline.masks import iou as box_iou
 from pipeline.palette import Palette
-from pipeline.phase1_sanitize import quads, vehicle
+from pipeline.phase0_vehicle.choose import choose
+from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.sanitize import checked_mask, dilated, split
 from pipeline.phase2_illustrate.agreement import iou
 from pipeline.phase2_illustrate.draw_classical import draw as draw_classical
@@ -75,16 +76,16 @@ def find(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
     locate = steps.locate
     if locate is None:
         raise ValueError("the engine has no detector of vehicles")
-    vehicles, first = clock(lambda: locate(sample.rgb, sample.frame.content))
+    vehicles, first = clock(lambda: locate(sample.rgb))
     labels, _ = split(REMOVE, frozenset("*"))
     found, second = clock(lambda: steps.find(sample.rgb, sample.vehicle, labels))
     found = [one for one in found if one.score >= settings.phase1.score_threshold]
     quadrilaterals = [one.quad for one in (*vehicles, *found)]
     if quadrilaterals and not np.isfinite(np.stack(quadrilaterals)).all():
         raise ValueError("it answers boxes that are no numbers")
-    chosen = vehicle.choose(vehicles, sample.frame.content, None)
-    agreement = 0.0 if chosen is None else vehicle.iou(chosen.box, sample.vehicle)
-    plates = [vehicle.iou(one.box, thing.box) for one in found for thing in sample.things if thing.label == one.label == "license plate"]
+    chosen = choose(vehicles, sample.frame.content, None)
+    agreement = 0.0 if chosen is None else box_iou(chosen.box, sample.vehicle)
+    plates = [box_iou(one.box, thing.box) for one in found for thing in sample.things if thing.label == one.label == "license plate"]
     reasons = []
     if chosen is None:
         reasons.append("no vehicle was found")
@@ -179,7 +180,10 @@ def _seam(clean: Rgb, hole: Mask) -> float:
 
 def matte(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
     """The vehicle's outline, given its true box."""
-    made, seconds = clock(lambda: steps.matte(sample.rgb, sample.frame, sample.vehicle))
+    outline = steps.matte
+    if outline is None:
+        raise ValueError("the engine has no matte")
+    made, seconds = clock(lambda: outline(sample.rgb, sample.vehicle))
     agreement = iou(sample.inside, made.inside)
     reasons = [f"the matte covers the true outline by {agreement:.2f} only"] if agreement < LEAST_MATTE else []
     facts = {"IoU with the true outline": f"{agreement:.4f}", "Confidence": "–" if made.confidence is None else f"{made.confidence:.3f}"}
@@ -230,7 +234,7 @@ def draw(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
         (rgb, said), seconds[f"strength {strength:g}"] = clock(partial(network, source, one, lambda _: None))
         if rgb.std() < 1:
             raise ValueError(f"the drawing at strength {strength:g} is of one colour")
-        drawings[strength], scores[strength], told = rgb, iou(small.inside, _drawn(steps, rgb, small, sample)), (*told, *said)
+        drawings[strength], scores[strength], told = rgb, iou(small.inside, _drawn(steps, rgb, sample)), (*told, *said)
     again, _ = network(source, brief, lambda _: None)
     answer = _drawing_answer(
         small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)), same=(again == drawings[brief.strength]).all()
@@ -288,16 +292,13 @@ def _brief(steps: Steps, settings: Settings, preset: Literal["standard", "draft"
     return found.redraw.brief, warnings
 
 
-def _drawn(steps: Steps, rgb: Rgb, small: Sample, sample: Sample) -> Mask:
+def _drawn(steps: Steps, rgb: Rgb, sample: Sample) -> Mask:
     """Where the vehicle stands in a drawing on white; nowhere where none is seen."""
     scale = rgb.shape[0] / sample.rgb.shape[0]
     x0, y0, x1, y1 = (v * scale for v in sample.vehicle)
-    try:
-        return steps.matte(rgb, small.frame, (x0, y0, x1, y1)).inside
-    except JobError as error:
-        if error.code is not Code.NO_VEHICLE:
-            raise
-        return np.zeros(rgb.shape[:2], bool)
+    if steps.matte is None:
+        raise ValueError("the engine has no matte")
+    return steps.matte(rgb, (x0, y0, x1, y1)).inside
 
 
 def _areas(labels: NDArray[np.uint8]) -> int:
@@ -314,7 +315,7 @@ def upscale(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> A
     small, palette = sample.at(settings.phase2.side), Job(image_base64="-").palette
     labels = grade(draw_classical(small.rgb, small.inside), small.inside, palette)
     flat = _coloured(labels, palette)
-    content = quads.photo_part(small.frame, len(flat))
+    content = quads.photo_part(small.frame.at(len(flat)))
     flat = np.ascontiguousarray(flat[content])
     large, seconds = clock(lambda: steps.upscale(flat, 4.0, palette, lambda _: None))
     height, width = flat.shape[:2]

@@ -12,12 +12,12 @@ import httpx
 
 from builder import local
 from builder.errors import BuilderError, VolumeFull, writing
-from builder.place import discard_downloads, empty_stage, place, record_stage, records_of, save_records
+from builder.place import Origin, discard_downloads, empty_stage, place, record_stage, records_of, save_records
 from builder.plan import bytes_there, parameters_bytes, served_as_published, state_of
 from builder.resolve import resolve
 from builder.sources import Hub, Pin, held_pin, is_commit, paths_of, pin_of_record, read_pin, source_of, write_pin
 from builder.tell import Meter, Tell, size
-from builder.transfer import Patience, Stopped, Wanted, digest_of, fetch_file, open_client
+from builder.transfer import Patience, Stopped, Wanted, WrongContent, digest_of, fetch_file, open_client
 from builder.workspace import Workspace, remove
 from model_cache.catalogue import Model
 from model_cache.manifest import FileRecord, ModelRecord, SourceRecord, digest
@@ -221,7 +221,10 @@ def _bring(task: Task, client: httpx.Client, job: _Job, path: str) -> SourceReco
         task.tell(f"{shown}: {fault}; it is fetched again")
         target.unlink()
     address, headers = _address(task.hub, job, path)
-    sha256 = fetch_file(Wanted(shown, address, target, expected, headers), client, task.meter, task.patience)
+    try:
+        sha256 = fetch_file(Wanted(shown, address, target, expected, headers), client, task.meter, task.patience)
+    except WrongContent as error:
+        raise BuilderError(f"{error.sentence} If the source has changed on purpose, --update takes its present state.") from None
     count = target.stat().st_size
     task.tell(f"{shown}: fetched, {size(count)}")
     return SourceRecord(size=count, sha256=sha256)
@@ -245,7 +248,7 @@ def _make(task: Task, job: _Job, sources: Mapping[str, SourceRecord]) -> None:
     stage = empty_stage(workspace, name)
     with writing(f"the model {name}"):
         converted = task.convert(job.model, workspace.downloads(name), stage)
-        record = record_stage(workspace, job.model, pin, sources, converted)
+        record = record_stage(workspace, name, job.model.files, Origin(pin.source, pin.revision, sources, converted))
         write_pin(workspace, name, pin_of_record(record))
         if not task.keep_downloads:
             discard_downloads(workspace, name)

@@ -7,18 +7,29 @@ may be repeated. At no moment does the lock file vouch for bytes that are not th
 
 import json
 import os
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from builder.errors import BuilderError, writing
-from builder.sources import Pin, pin_of_record, write_pin
+from builder.sources import pin_of_record, write_pin
 from builder.tell import Tell
 from builder.workspace import Workspace, remove, write_whole
-from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel
 from model_cache.manifest import ModelRecord, SourceRecord, read_lock, record_of, write_lock
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a model came from and how it was made, as its record keeps it (`ModelRecord`)."""
+
+    source: str
+    revision: str
+    sources: Mapping[str, SourceRecord]
+    converted: str
 
 
 def records_of(volume: Path) -> dict[str, ModelRecord]:
@@ -43,24 +54,24 @@ def empty_stage(workspace: Workspace, name: str) -> Path:
     return workspace.staged(name)
 
 
-def record_stage(workspace: Workspace, model: Model, pin: Pin, sources: Mapping[str, SourceRecord], converted: str) -> ModelRecord:
-    """Hash what was made, bring it to the disk and declare it whole. Raises `BuilderError` when it is not exactly the model's files."""
-    home = workspace.staged(model.name)
+def record_stage(workspace: Workspace, name: str, files: Collection[str], origin: Origin) -> ModelRecord:
+    """Hash what was made, bring it to the disk and declare it whole. Raises `BuilderError` when it is not exactly `files`."""
+    home = workspace.staged(name)
     made = {path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()}
-    if made != set(model.files):
-        wrong = sorted(made ^ set(model.files))
-        raise BuilderError(f"The conversion of {model.name} did not make exactly its files: {', '.join(wrong)}.")
-    for file in model.files:
+    if made != set(files):
+        wrong = sorted(made ^ set(files))
+        raise BuilderError(f"The conversion of {name} did not make exactly its files: {', '.join(wrong)}.")
+    for file in files:
         _to_disk(home / file)
     record = ModelRecord(
-        source=pin.source,
-        revision=pin.revision,
-        sources=sources,
-        files={file: record_of(home / file) for file in model.files},
-        converted=converted,
+        source=origin.source,
+        revision=origin.revision,
+        sources=origin.sources,
+        files={file: record_of(home / file) for file in files},
+        converted=origin.converted,
     )
-    with writing(f"the record of {model.name}"):
-        write_whole(workspace.staged_record(model.name), record.model_dump_json())
+    with writing(f"the record of {name}"):
+        write_whole(workspace.staged_record(name), record.model_dump_json())
     return record
 
 
@@ -125,6 +136,8 @@ def take_away(workspace: Workspace, name: str) -> None:
 
 def recover(workspace: Workspace, tell: Tell) -> None:
     """Finish what a killed builder began: whole models are placed, half-made and put-away ones deleted. Downloads stay."""
+    # A program that the killed builder started may still be writing there; what it leaves goes the next time.
+    shutil.rmtree(workspace.scratch, ignore_errors=True)
     staged, old = workspace.root / "staged", workspace.root / "old"
     for path in sorted(staged.glob("[!.]*.json")):
         tell(f"{path.stem}: placed, as the builder before was about to do")

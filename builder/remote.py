@@ -14,16 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from builder.errors import BuilderError, writing
 from builder.place import records_of
 from builder.tell import Meter, Tell, size
 from builder.workspace import Workspace, write_whole
+from delivery.bucket import region_of
 from model_cache.manifest import LOCK, ModelRecord, digest, suspects
 
 _PART = 64 << 20
-_RUNPOD = re.compile(r"s3api-([a-z0-9-]+)\.runpod\.io")
 _ADVICE = {
     "NoSuchBucket": "check --s3-bucket and --s3-endpoint",
     "InvalidAccessKeyId": "check AWS_ACCESS_KEY_ID",
@@ -51,10 +50,8 @@ class Remote:
 
     @property
     def signing_region(self) -> str:
-        """The region given, else the data centre in RunPod's endpoint, else us-east-1."""
-        host = (urlsplit(self.endpoint).hostname or "") if self.endpoint else ""
-        found = _RUNPOD.fullmatch(host)
-        return self.region or (found[1].upper() if found else "us-east-1")
+        """The region given, else what the endpoint tells, as for a bucket of results."""
+        return self.region or region_of(self.endpoint)
 
 
 def send(workspace: Workspace, remote: Remote, tell: Tell, meter: Meter, client: Any = None) -> None:

@@ -51,6 +51,10 @@ class Stopped(BuilderError):  # noqa: N818 - says what is the case
         super().__init__("Stopped; what was fetched is kept, run the same command again to go on.")
 
 
+class WrongContent(BuilderError):  # noqa: N818 - says what is the case
+    """The source has other bytes than the held ones."""
+
+
 def open_client(patience: Patience) -> httpx.Client:
     """Connections for all transfers. A token given for one host is not sent on to the hosts that it redirects to (httpx sees to it)."""
     timeout = httpx.Timeout(patience.read, connect=min(10.0, patience.read))
@@ -149,7 +153,7 @@ def digest_of(path: Path, expected: Expected) -> Digest:
 def fetch_file(wanted: Wanted, client: httpx.Client, meter: Meter, patience: Patience) -> str:
     """Bring one file, from where its `.part` ends; its sha256. A wrong content is thrown away and fetched once more from the start.
 
-    Raises `BuilderError`: refused, not there, given up, wrong twice, volume full; `Stopped`.
+    Raises `BuilderError`: refused, not there, given up, volume full; `WrongContent`: wrong twice; `Stopped`.
     """
     with writing(str(wanted.shown)):
         wanted.target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,10 +169,7 @@ def fetch_file(wanted: Wanted, client: httpx.Client, meter: Meter, patience: Pat
             return digest.sha256.hexdigest()
         wanted.part.unlink()
         if last:
-            raise BuilderError(
-                f"{wanted.shown} is not what it must be: {fault}. It was fetched twice and thrown away; "
-                "if the source has changed on purpose, --update takes its present state."
-            )
+            raise WrongContent(f"{wanted.shown} is not what it must be: {fault}. It was fetched twice and thrown away.")
     raise AssertionError
 
 

@@ -6,6 +6,7 @@ VOLUME/.builder/pins/NAME.json        which revision and which files a model is 
 VOLUME/.builder/downloads/NAME/…      source files, `.part` while under way
 VOLUME/.builder/staged/NAME/…         a model being made; staged/NAME.json: it is whole, and this is its record
 VOLUME/.builder/old/NAME              what was replaced or removed, until it is deleted
+VOLUME/.builder/scratch/…             what is worthless when the builder ends
 ```
 """
 
@@ -59,6 +60,11 @@ class Workspace:
     def old(self, name: str) -> Path:
         """Where the replaced or removed folder of a model goes."""
         return self.root / "old" / name
+
+    @property
+    def scratch(self) -> Path:
+        """Where other programs work: caches, environments, archives. Deleted by the next builder where this one could not."""
+        return self.root / "scratch"
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,17 +1,28 @@
 """Which bucket, as a value: from the deployment's settings or from a job's own `s3Config`."""
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
+from pipeline.addresses import BUCKET_NAME, is_base
 from pipeline.errors import Code, JobError
 
 MAX_URL_EXPIRY_SECONDS = 7 * 24 * 3600  # signature version 4 allows no more
 DEFAULT_REGION = "us-east-1"
 
-_BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+#: Where an address has the bucket's name: in its path (`https://host/NAME/key`), or before its host (`https://NAME.host/key`).
+Style: TypeAlias = Literal["path", "virtual"]
+Addressing: TypeAlias = Literal["auto", "path", "virtual"]
+
+#: A name that can stand before a host, as botocore sees it; with dots only where no certificate has to fit.
+_HOST_LABELS = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _S3_CONFIG_KEYS = ("accessId", "accessSecret", "bucketName", "endpointUrl")
+_S3_CONFIG_OPTIONAL = ("addressing",)
+#: Services that refuse addresses with the name in the path: Alibaba OSS, Tencent COS, Volcengine and BytePlus TOS.
+_VIRTUAL_HOSTS = (".aliyuncs.com", ".myqcloud.com", ".volces.com", ".bytepluses.com")
 #: Services whose endpoint tells the region that requests must be signed for.
 _REGION_IN_HOST = (
     re.compile(r"s3[.-](?:dualstack\.)?([a-z0-9-]+)\.amazonaws\.com"),
@@ -26,9 +37,9 @@ _RUNPOD_HOST = re.compile(r"s3api-([a-z0-9-]+)\.runpod\.io")
 class Bucket:
     """A bucket of an S3 service and how to speak with it. Its printed form shows neither key.
 
-    `endpoint_url` None is AWS; `region` None is derived (`signing_region`); `path_style` None means path-style addresses
-    wherever an endpoint is given. Timeouts are seconds per wait, `max_attempts` counts the first one, `seconds` bound a whole
-    delivery or fetch. `deployments`: the worker's own bucket, not one that a job brought; `allow_private`: its addresses may be private.
+    `endpoint_url` None is AWS; `region` None is derived (`signing_region`), and so is what `addressing` leaves open (`style`). Timeouts are
+    seconds per wait, `max_attempts` counts the first one, `seconds` bound a whole delivery or fetch. `deployments`: the worker's own
+    bucket, not one that a job brought; `allow_private`: its addresses may be private.
     """
 
     endpoint_url: str | None
@@ -37,9 +48,9 @@ class Bucket:
     name: str
     region: str | None = None
     prefix: str = ""
-    url_expiry_seconds: int = 24 * 3600
+    url_expiry_seconds: int = MAX_URL_EXPIRY_SECONDS
     public_base_url: str | None = None
-    path_style: bool | None = None
+    addressing: Addressing = "auto"
     connect_timeout: float = 10.0
     read_timeout: float = 20.0
     max_attempts: int = 5  # over some 8 s: a busy service asks to slow down, and the picture is drawn already
@@ -58,10 +69,11 @@ def configured_bucket(
     access_key: str | None,
     secret_key: str | None,
     name: str | None,
+    url_expiry_seconds: int,
     region: str | None = None,
     prefix: str = "",
-    url_expiry_seconds: int = 24 * 3600,
     public_base_url: str | None = None,
+    addressing: Addressing = "auto",
 ) -> Bucket | None:
     """The deployment's bucket; None when none of its four settings is given.
 
@@ -73,84 +85,130 @@ def configured_bucket(
     missing = [variable for variable, value in given.items() if not value]
     if missing or not (access_key and secret_key and name):
         raise JobError(Code.DELIVERY_FAILED, f"A bucket is configured only in part: set {', '.join(missing)}.")
-    fault = _fault(name, endpoint_url or None, ("BUCKET_NAME", "BUCKET_ENDPOINT_URL"))
+    fault = _fault(name, endpoint_url or None, addressing, ("BUCKET_NAME", "BUCKET_ENDPOINT_URL", "BUCKET_ADDRESSING"))
     if fault:
         raise JobError(Code.DELIVERY_FAILED, fault)
-    endpoint = plain_endpoint(endpoint_url, name) if endpoint_url else None
-    return Bucket(endpoint, access_key, secret_key, name, region or None, prefix.strip("/"), url_expiry_seconds, public_base_url or None)
+    endpoint, addressing = plain_endpoint(endpoint_url, name, addressing) if endpoint_url else (None, addressing)
+    return Bucket(
+        endpoint,
+        access_key,
+        secret_key,
+        name,
+        region or None,
+        prefix.strip("/"),
+        url_expiry_seconds,
+        public_base_url or None,
+        addressing,
+    )
 
 
 def bucket_from_s3_config(
     config: object,
     *,
     check_endpoint: Callable[[str], None],
+    url_expiry_seconds: int,
     allow_private: bool = False,
     prefix: str = "",
-    url_expiry_seconds: int = 24 * 3600,
 ) -> Bucket:
-    """A job's own bucket from its top-level `s3Config {accessId, accessSecret, bucketName, endpointUrl}`.
+    """A job's own bucket from its top-level `s3Config {accessId, accessSecret, bucketName, endpointUrl}`, maybe with `addressing`.
 
-    `check_endpoint` is called with the endpoint's URL and refuses (by raising) addresses that jobs may not reach, early; every later
-    connection is checked again unless `allow_private`. The
-    deployment's region and public address are not taken over: they belong to another bucket. `INVALID_INPUT` names unknown,
-    missing and ill-typed keys, never a value.
+    `check_endpoint` is called with the URL that requests will go to and refuses (by raising) addresses that jobs may not reach, early;
+    every later connection is checked again unless `allow_private`. The deployment's region, addressing and public address are not taken
+    over: they belong to another bucket. `INVALID_INPUT` names unknown, missing and ill-typed keys, never a value.
     """
+    known = (*_S3_CONFIG_KEYS, *_S3_CONFIG_OPTIONAL)
     if not isinstance(config, Mapping):
         raise JobError(Code.INVALID_INPUT, f"s3Config must be an object with the keys {', '.join(_S3_CONFIG_KEYS)}.")
-    unknown = sorted("".join(c if c.isprintable() else "?" for c in str(key)[:40]) for key in config if key not in _S3_CONFIG_KEYS)[:5]
+    unknown = sorted("".join(c if c.isprintable() else "?" for c in str(key)[:40]) for key in config if key not in known)[:5]
     if unknown:
-        raise JobError(Code.INVALID_INPUT, f"s3Config has unknown keys ({', '.join(unknown)}); it takes {', '.join(_S3_CONFIG_KEYS)}.")
+        raise JobError(Code.INVALID_INPUT, f"s3Config has unknown keys ({', '.join(unknown)}); it takes {', '.join(known)}.")
     missing = [key for key in _S3_CONFIG_KEYS if key not in config]
     if missing:
         raise JobError(Code.INVALID_INPUT, f"s3Config lacks {', '.join(missing)}.")
-    wrong = [key for key in _S3_CONFIG_KEYS if not isinstance(config[key], str) or not config[key].strip()]
+    wrong = [key for key in known if key in config and (not isinstance(config[key], str) or not config[key].strip())]
     if wrong:
         raise JobError(Code.INVALID_INPUT, f"s3Config.{wrong[0]} must be a string that is not empty.")
     access_key, secret_key, name, endpoint = (config[key].strip() for key in _S3_CONFIG_KEYS)
-    fault = _fault(name, endpoint, ("s3Config.bucketName", "s3Config.endpointUrl"))
+    said = config.get("addressing", "auto").strip().lower()
+    addressing: Addressing | None = next((each for each in get_args(Addressing) if each == said), None)
+    if addressing is None:
+        raise JobError(Code.INVALID_INPUT, "s3Config.addressing must be auto, path or virtual.")
+    fault = _fault(name, endpoint, addressing, ("s3Config.bucketName", "s3Config.endpointUrl", "s3Config.addressing"))
     if fault:
         raise JobError(Code.INVALID_INPUT, fault)
-    plain = plain_endpoint(endpoint, name)
-    check_endpoint(plain)
-    return Bucket(
+    plain, addressing = plain_endpoint(endpoint, name, addressing)
+    bucket = Bucket(
         plain,
         access_key,
         secret_key,
         name,
         prefix=prefix.strip("/"),
         url_expiry_seconds=url_expiry_seconds,
+        addressing=addressing,
         deployments=False,
         allow_private=allow_private,
     )
+    check_endpoint(plain if style(bucket) == "path" else plain.replace("://", f"://{name}.", 1))
+    return bucket
 
 
-def _fault(name: str, endpoint: str | None, called: tuple[str, str]) -> str | None:
-    """What is wrong with a bucket's name or endpoint, in words that repeat neither; `called` is what the user calls them."""
-    if not _BUCKET_NAME.fullmatch(name):
+def _fault(name: str, endpoint: str | None, addressing: Addressing, called: tuple[str, str, str]) -> str | None:
+    """What is wrong with a bucket's name, endpoint or addressing, in words that repeat none; `called` is what the user calls them."""
+    if not re.fullmatch(BUCKET_NAME, name):
         return f"{called[0]} is not a bucket's name: 2 to 255 letters, digits, dots, hyphens and underscores."
-    if endpoint is None:
-        return None
-    try:
-        parts = urlsplit(endpoint)
-        usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return f"{called[1]} is not a URL."
-    if not usable or parts.username is not None or parts.query or parts.fragment:
-        return f"{called[1]} must be an http or https URL without user, query and fragment."
+    if endpoint is not None and not is_base(endpoint):
+        return f"{called[1]} must be an http or https URL of a host, without user, query and fragment."
+    if addressing == "virtual" and not _before_host(name, endpoint):
+        return (
+            f"{called[2]} cannot be virtual: {called[0]} must be 3 to 63 small letters, digits and hyphens, and {called[1]} "
+            "must name a host, not an IP address; path may serve."
+        )
     return None
 
 
-def plain_endpoint(endpoint: str, name: str) -> str:
-    """The service's own endpoint where `endpoint` was given with the bucket in its host name or as its path.
+def _before_host(name: str, endpoint: str | None) -> bool:
+    """Whether the bucket's name can stand before the service's host."""
+    parts = urlsplit(endpoint or "https://s3.amazonaws.com")
+    try:
+        ipaddress.ip_address(parts.hostname or "")
+    except ValueError:
+        return _HOST_LABELS.fullmatch(name) is not None and ".." not in name and (parts.scheme == "http" or "." not in name)
+    return False
+
+
+def plain_endpoint(endpoint: str, name: str, addressing: Addressing = "auto") -> tuple[str, Addressing]:
+    """The service's own endpoint where `endpoint` was given with the bucket as the end of its path or in front of its host.
 
     Services show both forms in their consoles (`https://NAME.s3.eu-west-1.amazonaws.com`, `https://host/NAME`); taken
-    literally, they would name the bucket twice.
+    literally, they would name the bucket twice. Where nothing else was said, the addressing is the one that the endpoint shows.
+    A host that begins with the name by chance is kept by giving the name in the path as well.
     """
     parts = urlsplit(endpoint)
-    host = parts.netloc.removeprefix(f"{name}.") if "." in parts.netloc.removeprefix(f"{name}.") else parts.netloc
-    path = parts.path.strip("/")
-    kept = "" if path in {"", name} else f"/{path.removesuffix('/' + name)}"
-    return f"{parts.scheme}://{host}{kept}"
+    host, path = parts.netloc.lower(), parts.path.rstrip("/")
+    if path.endswith(f"/{name}"):
+        return f"{parts.scheme}://{host}{path.removesuffix(f'/{name}')}", "path" if addressing == "auto" else addressing
+    bare = host.removeprefix(f"{name.lower()}.")
+    if bare == host or "." not in bare or _region_in(host):
+        return f"{parts.scheme}://{host}{path}", addressing
+    plain = f"{parts.scheme}://{bare}{path}"
+    return plain, "virtual" if addressing == "auto" and _before_host(name, plain) else addressing
+
+
+def style(bucket: Bucket) -> Style:
+    """Where requests and signed URLs have the bucket's name.
+
+    Left open, it is before the host at AWS and at services that know nothing else, and in the path where any other endpoint is given:
+    self-hosted services have no wildcard names.
+    """
+    if bucket.addressing != "auto":
+        return bucket.addressing
+    host = urlsplit(bucket.endpoint_url).hostname if bucket.endpoint_url else None
+    return "virtual" if host is None or host.endswith(_VIRTUAL_HOSTS) else "path"
+
+
+def _region_in(host: str) -> str | None:
+    """The region that a service's host tells."""
+    return next((found[1] for pattern in _REGION_IN_HOST if (found := pattern.fullmatch(host))), None)
 
 
 def signing_region(bucket: Bucket) -> str:
@@ -159,16 +217,15 @@ def signing_region(bucket: Bucket) -> str:
     Cloudflare R2 and Google take `auto`; RunPod's volumes want the data centre's id in capitals (`s3api-eu-ro-1` →
     `EU-RO-1`); AWS, Backblaze, Wasabi, Scaleway and DigitalOcean carry theirs in the host name.
     """
-    if bucket.region:
-        return bucket.region
-    host = (urlsplit(bucket.endpoint_url).hostname or "") if bucket.endpoint_url else ""
+    return bucket.region or region_of(bucket.endpoint_url)
+
+
+def region_of(endpoint: str | None) -> str:
+    """`signing_region` where none is given."""
+    host = (urlsplit(endpoint).hostname or "") if endpoint else ""
     if host.endswith(_AUTO_HOSTS):
         return "auto"
     runpod = _RUNPOD_HOST.fullmatch(host)
     if runpod:
         return runpod[1].upper()
-    for pattern in _REGION_IN_HOST:
-        found = pattern.fullmatch(host)
-        if found:
-            return found[1]
-    return DEFAULT_REGION
+    return _region_in(host) or DEFAULT_REGION

@@ -4,6 +4,7 @@ boto3 is imported inside the functions that speak with a service, because loadin
 """
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from delivery.artifact import Artifact, in_order, safe_prefix
-from delivery.bucket import Bucket, signing_region
+from delivery.bucket import Bucket, signing_region, style
 from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
 from delivery.transport import sender
 from pipeline.errors import Code, JobError
@@ -28,6 +29,7 @@ _PROBE_SECONDS = 15.0
 _PROBE_KEY = ".vehicle-vector/takes-files"
 _CHUNK = 1 << 16
 _MOST_KEPT_BYTES = 256 * 1024 * 1024  # the largest earlier object that is held in memory to be put back
+_MARK = "delivery"  # the metadata that tells which delivery has put an object there
 _KEPT_HEADERS = ("ContentType", "CacheControl", "ContentDisposition", "ContentEncoding", "ContentLanguage", "Metadata")
 
 
@@ -42,11 +44,12 @@ class _Before:
 
 @dataclass(frozen=True, slots=True)
 class _Upload:
-    """One artifact on its way to `key`."""
+    """One artifact on its way to `key`; `mark` is the delivery's own."""
 
     key: str
     artifact: Artifact
     before: _Before
+    mark: str
 
 
 def object_key(bucket: Bucket, key_prefix: str, name: str) -> str:
@@ -64,13 +67,16 @@ def s3_urls(names: Sequence[str], bucket: Bucket, key_prefix: str) -> dict[str, 
         return {name: _presigned(client, bucket, key) for name, key in keys.items()}
 
 
-def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = go_on) -> None:
+def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *, check: Callable[[], None] = go_on) -> Callable[[], None]:
     """Store every artifact as `{bucket.prefix}/{key_prefix}/{name}`, where `s3_urls` points.
 
     Four uploads run at a time, `result.json` alone and last. `check` is called between and during uploads and ends the
     delivery by raising. When anything fails, objects that this call created are deleted again and those that it replaced are
     put back with their type and metadata, so they are read before the first upload. An object which the credentials may not
-    read is not overwritten (`If-None-Match`).
+    read is not overwritten (`If-None-Match`). What another delivery has put under a key meanwhile, such as a second worker's at the same
+    job, stays as it is: every object carries its delivery's mark as metadata. A service that keeps none undoes the other's too.
+
+    The answer undoes the whole delivery in the same way, for callers that learn only later that it does not count. It raises nothing.
 
     Raises `DELIVERY_FAILED` with the service's error code, `INVALID_INPUT` for an unsafe `key_prefix`, and what `check` raises.
     `DELIVERY_FAILED` is fatal where the deployment's own bucket takes nothing any more (`check_bucket`). A service that hangs is
@@ -80,10 +86,11 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
     keys = [object_key(bucket, key_prefix, artifact.name) for artifact in ordered]
     deadline = Deadline(bucket.seconds)
     touched: list[_Upload] = []
+    mark = secrets.token_hex(8)
     with _client(bucket, deadline) as client, ThreadPoolExecutor(_THREADS, "deliver") as pool:
         try:
             befores = each(pool, lambda key: _before(client, bucket, key), keys, check, deadline)
-            uploads = [_Upload(*each) for each in zip(keys, ordered, befores, strict=True)]
+            uploads = [_Upload(*each, mark) for each in zip(keys, ordered, befores, strict=True)]
             each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check, deadline)
             each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check, deadline)
             check()
@@ -96,15 +103,22 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
             _roll_back(pool, bucket, touched)
             raise
 
+    def withdraw() -> None:
+        with ThreadPoolExecutor(_THREADS, "withdraw") as pool:
+            _roll_back(pool, bucket, touched)
+
+    return withdraw
+
 
 def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable[[], None] = go_on) -> bytes:
-    """The object behind `s3://bucket/key`, at most `max_bytes`, from `bucket` and no other.
+    """The object behind `s3://bucket/key`, at most `max_bytes`, from `bucket` and no other; unpacked where it was stored packed.
 
-    The key is taken as written (no percent decoding). Raises `INVALID_INPUT` (not such a URL), `INPUT_FORBIDDEN` (another
-    bucket, none configured, access denied), `INPUT_UNREACHABLE` (no such object, no answer), `INPUT_TOO_LARGE`.
+    The key is taken as written (no percent decoding), but for blanks around the address. Raises `INVALID_INPUT` (not such a URL),
+    `INPUT_FORBIDDEN` (another bucket, none configured, access denied), `INPUT_UNREACHABLE` (no such object, no answer), `INPUT_TOO_LARGE`.
     """
-    name, _, key = url.removeprefix("s3://").partition("/")
-    if not url.startswith("s3://") or not name or not key:
+    scheme, _, rest = url.strip().partition("://")
+    name, _, key = rest.partition("/")
+    if scheme.lower() != "s3" or not name or not key:
         raise JobError(Code.INVALID_INPUT, "An S3 address must look like s3://bucket/key.")
     if bucket is None:
         raise JobError(Code.INPUT_FORBIDDEN, "An s3:// address needs a bucket: configure one or send s3Config with the job.")
@@ -114,14 +128,17 @@ def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable
     deadline = Deadline(bucket.seconds)
     with _client(bucket, deadline) as client, ThreadPoolExecutor(1, "fetch") as pool:
 
-        def get(key: str) -> bytes | None:
+        def get(key: str) -> tuple[bytes | None, str]:
             with answered(lambda error: input_failed(error, bucket)):
-                return _body(client.get_object(Bucket=bucket.name, Key=key), max_bytes)
+                response = client.get_object(Bucket=bucket.name, Key=key)
+                return _body(response, max_bytes), str(response.get("ContentEncoding") or "")
 
-        (data,) = each(pool, get, [key], check, deadline)
+        ((data, codings),) = each(pool, get, [key], check, deadline)
     if data is None:
         raise JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
-    return data
+    from pipeline.content_encoding import unpacked  # noqa: PLC0415 - looks at pictures, which deliveries do not
+
+    return unpacked(data, codings, f"The bucket {bucket.name}", max_bytes)
 
 
 def check_bucket(bucket: Bucket) -> None:
@@ -188,13 +205,12 @@ def _client(bucket: Bucket, deadline: Deadline) -> Iterator[Any]:
     """A client whose every request goes through `delivery.transport` and ends by the deadline; its connections are closed at the end."""
     from botocore.config import Config  # noqa: PLC0415
 
-    path_style = bucket.path_style if bucket.path_style is not None else bucket.endpoint_url is not None
     config = Config(
         signature_version="s3v4",
         connect_timeout=bucket.connect_timeout,
         read_timeout=bucket.read_timeout,
         retries={"mode": "standard", "total_max_attempts": bucket.max_attempts},
-        s3={"addressing_style": "path" if path_style else "virtual"},
+        s3={"addressing_style": style(bucket)},
         # Cloudflare R2, Backblaze, older MinIO and Swift refuse the checksum trailers that newer boto3 adds unasked
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
@@ -247,22 +263,26 @@ def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -
     only after it was surely stored: then, `If-None-Match` being honoured, the object is this call's own.
     """
     artifact, known = upload.artifact, upload.before.known
-    condition = {} if known else {"IfNoneMatch": "*"}
+    headers: dict[str, Any] = {"ContentType": artifact.content_type, "Metadata": {_MARK: upload.mark}}
     if known:
         touched.append(upload)
+    else:
+        headers["IfNoneMatch"] = "*"
     with answered(lambda error: delivery_failed(error, bucket)):
-        client.put_object(Bucket=bucket.name, Key=upload.key, Body=artifact.content(), ContentType=artifact.content_type, **condition)
+        client.put_object(Bucket=bucket.name, Key=upload.key, Body=artifact.content(), **headers)
     if not known:
         touched.append(upload)
 
 
 def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Upload]) -> list[_Upload]:
-    """Undo the uploads; those where that failed. In less time: the service may be what is broken."""
+    """Undo the uploads that are still there; those where that failed. In less time: the service may be what is broken."""
     deadline = Deadline(min(_ROLL_BACK_SECONDS, bucket.seconds))
 
     def undo(client: Any, upload: _Upload) -> bool:
         try:
             with answered(lambda error: delivery_failed(error, bucket)):
+                if not _is_there(client, bucket, upload):
+                    return True
                 if upload.before.put_back is None:
                     client.delete_object(Bucket=bucket.name, Key=upload.key)
                 else:
@@ -275,3 +295,19 @@ def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Uplo
     with _client(bucket, deadline) as client:
         undone = each(pool, partial(undo, client), list(touched), go_on, deadline)
     return [upload for upload, done in zip(touched, undone, strict=True) if not done]
+
+
+def _is_there(client: Any, bucket: Bucket, upload: _Upload) -> bool:
+    """Whether what lies under the key is this delivery's, as far as that is told: credentials may not look, services keep no marks."""
+    from botocore.exceptions import ClientError  # noqa: PLC0415
+
+    try:
+        found = client.head_object(Bucket=bucket.name, Key=upload.key)
+    except ClientError as error:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        if status == 404:
+            return False
+        if status == 403:
+            return True
+        raise
+    return bool(found.get("Metadata", {}).get(_MARK, upload.mark) == upload.mark)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from delivery.bucket import Bucket
 from pipeline.errors import Code, JobError
 
+_VIRTUAL = "let addresses begin with the bucket's name: BUCKET_ADDRESSING=virtual, or addressing in s3Config"
 _ADVICE = {
     "AccessDenied": "let the key read, write and delete objects there",
     "403": "let the key read, write and delete objects there",
@@ -15,6 +16,10 @@ _ADVICE = {
     "SignatureDoesNotMatch": "check the secret key and BUCKET_REGION",
     "AuthorizationHeaderMalformed": "check BUCKET_REGION",
     "PermanentRedirect": "check the endpoint and BUCKET_REGION",
+    "SecondLevelDomainForbidden": _VIRTUAL,  # Alibaba
+    "PathStyleDomainForbidden": _VIRTUAL,  # Tencent
+    "VirtualHostDomainRequired": _VIRTUAL,  # Huawei
+    "InvalidPathAccess": _VIRTUAL,  # Volcengine, BytePlus
     "RequestTimeTooSkewed": "set the worker's clock",
     "PreconditionFailed": "an object that the key may not read is there already; choose another output_prefix",
     "NotImplemented": "let the key read objects there, so that an earlier delivery can be put back",

@@ -6,7 +6,6 @@ whatever its name resolves to the second time and wherever it redirects, and so 
 Errors become botocore's own, which its retries know.
 """
 
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ import httpx
 
 from delivery.bucket import Bucket
 from pipeline.network import CheckedBackend, Deadline, TransientError
+from pipeline.variables import variable
 
 _CHUNK = 1 << 16
 #: An answer that is no object (an error's text, a receipt) may be this long.
@@ -85,7 +85,7 @@ def sender(bucket: Bucket, deadline: Deadline) -> Iterator[Callable[..., Any]]:
 
     It raises botocore's `HTTPClientError`s, and `INPUT_FORBIDDEN` for an address that is not public.
     """
-    context = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or certifi.where())
+    context = ssl.create_default_context(cafile=variable("AWS_CA_BUNDLE") or certifi.where())
     backend = CheckedBackend(deadline, bucket.allow_private, socket.getaddrinfo)
     waits = {"connect": bucket.connect_timeout, "read": bucket.read_timeout, "write": bucket.read_timeout, "pool": bucket.read_timeout}
 

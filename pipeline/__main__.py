@@ -4,6 +4,7 @@ import base64
 import json
 import signal
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,10 +14,12 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
+from delivery import RESULT_NAME, safe_prefix
 from pipeline import log, service, settings
 from pipeline.errors import Code, JobError
+from pipeline.fetch import is_url
 from pipeline.progress import Progress, Report
-from pipeline.shell import listed, read_file, run_app
+from pipeline.shell import check_folder, listed, numbers, read_file, run_app, say
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -32,18 +35,20 @@ def _file(path: str) -> str:
     return base64.b64encode(read_file(path)).decode()
 
 
-def _numbers(text: str, name: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise JobError(Code.INVALID_INPUT, f"{name}: must be numbers separated by commas, such as 0.1,0.2,0.9,0.8.") from None
-
-
 def _source(photo: str) -> dict[str, str]:
-    return {"image_url": photo} if photo.startswith(("http://", "https://", "s3://")) else {"image_base64": _file(photo)}
+    return {"image_url": photo} if is_url(photo, "http", "https", "s3") else {"image_base64": _file(photo)}
+
+
+def _as_prefix(folder: Path) -> dict[str, str]:
+    """The folder's name as a key in a bucket, where it can be one; else the job's id is the key."""
+    try:
+        return {"output_prefix": safe_prefix(folder.name)}
+    except JobError:
+        return {}
 
 
 def _do(raw: dict[str, Any], folder: Path, engine: str, config: Path | None, as_json: bool) -> None:
+    check_folder(folder)
     environment = settings.environment()
     environment = environment.model_copy(update={"engine": engine} if engine else {})
     log.configure("error" if environment.log_level == "info" else environment.log_level)
@@ -61,22 +66,22 @@ def _do(raw: dict[str, Any], folder: Path, engine: str, config: Path | None, as_
         progress = Progress(send=show, interval=0.0)
         before = signal.signal(signal.SIGINT, lambda *_: progress.cancelled.set())
         try:
-            result = service.perform(folder.name or "picture", raw, worker, progress, folder=folder)
+            result = service.perform(uuid.uuid4().hex, raw, worker, progress, folder=folder)
         finally:
             signal.signal(signal.SIGINT, before)
         bar.update(task, completed=1.0, description="done")
     if raw.get("delivery", "local") != "local":
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps(result, indent=2))
+        (folder / RESULT_NAME).write_text(json.dumps(result, indent=2))
     if as_json:
-        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        say(json.dumps(result, indent=2))
         return
     for warning in result["warnings"]:
         console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
     intermediates = result.get("intermediates") or {}
     for url in [result[k] for k in ("svg_url", "png_url", "report_url", "pdf_url") if k in result] + list(intermediates.values()):
-        sys.stdout.write((url.removeprefix("file://") if url.startswith("file://") else url.split(",", 1)[0][:200]) + "\n")
-    sys.stdout.write(f"{(folder / 'result.json').resolve()}\n")
+        say(str(folder.resolve() / url.rpartition("/")[2]) if url.startswith("file://") else url.split(",", 1)[0][:200])
+    say(str(folder.resolve() / RESULT_NAME))
 
 
 @app.command()
@@ -100,7 +105,9 @@ def illustrate(
     detail: Annotated[float | None, _option("Smallest region kept, fraction of the raster's area.", metavar="FRACTION")] = None,
     outputs: Annotated[str | None, _option("Any of svg,png,report,intermediates,pdf (svg,png).")] = None,
     delivery: Annotated[str | None, _option("local (default here), s3 or inline.")] = None,
-    output_prefix: Annotated[str | None, _option("Key below the bucket's prefix (with --delivery s3).")] = None,
+    output_prefix: Annotated[
+        str | None, _option("Key below the bucket's prefix (with --delivery s3); the folder's name, or the job's id, else.")
+    ] = None,
     preset: Annotated[str | None, _option("draft, standard or best (neural drawing).")] = None,
     num_inference_steps: Annotated[int | None, _option("Neural drawing.")] = None,
     guidance_scale: Annotated[float | None, _option("Neural drawing.")] = None,
@@ -133,7 +140,7 @@ def illustrate(
     }
     convert: list[tuple[str, str | None, Callable[[str], Any]]] = [
         ("palette_hex_list", palette, str),
-        ("vehicle_box", vehicle_box, lambda text: _numbers(text, "vehicle_box")),
+        ("vehicle_box", vehicle_box, lambda text: numbers(text, "vehicle_box")),
         ("matte_base64", matte, _file),
         ("remove", remove, listed),
         ("outputs", outputs, listed),
@@ -147,6 +154,8 @@ def illustrate(
     if engine not in ("", "auto", "classical", "neural"):
         raise JobError(Code.INVALID_INPUT, f"engine: must be auto, classical or neural, not {engine!r}.")
     raw.setdefault("delivery", "local")
+    if raw["delivery"] == "s3":
+        raw = _as_prefix(output) | raw
     _do(raw, output, engine, config, json_)
 
 

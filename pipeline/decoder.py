@@ -16,9 +16,11 @@ from io import BytesIO
 from typing import BinaryIO
 
 import numpy as np
-from PIL import AvifImagePlugin, Image, ImageCms, PngImagePlugin
+from PIL import AvifImagePlugin, Image, PngImagePlugin
 
 from pipeline.errors import Code, JobError
+from pipeline.intake import boxes, color_space, png, tiff, webp
+from pipeline.intake.damage import CUT_SHORT, damaged
 from pipeline.values import Gray, Rgb
 
 #: Pillow's plugins for each format that `pipeline.photo.sniff` names; no other parser ever sees the bytes.
@@ -43,9 +45,6 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-#: A progressive JPEG needs about ten scans; each further one costs a walk over all blocks (the "JPEG of death").
-MAX_SCANS = 100
-
 #: A deflated text or profile in a PNG may unpack to this many bytes; editors do write megabytes of history.
 MAX_PNG_TEXT = 8 << 20
 
@@ -55,12 +54,16 @@ MAX_THREADS = 4
 #: Working memory a pixel that the costliest legal path needs (RGBA with a profile, turned), and what the libraries take.
 BYTES_PER_PIXEL, BASE_BYTES = 24, 1 << 30
 
-IGNORED_PROFILE = "PROFILE_IGNORED: the picture's colour profile cannot be used, so its colours were taken as sRGB."
+#: Formats whose fourth channel is often left zero by what knows of no alpha; all of it zero says nothing there.
+UNUSED_ALPHA = ("BMP", "TIFF")
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to decode: `kind` is a key of `PLUGINS`; `subject` begins the error sentences; `managed`: apply ICC profiles."""
+    """What to decode: `kind` is a key of `PLUGINS`; `subject` begins the error sentences; `managed`: convert colours to sRGB.
+
+    `short`: the file ends before its picture does; `cut`: where, as `pipeline.intake.jpeg.Cut` has it (x, y, rows).
+    """
 
     kind: str
     subject: str
@@ -69,46 +72,79 @@ class Request:
     side: int
     min_side: int
     seconds: float
+    short: bool = False
+    cut: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`rgb` (H, W, 3) uint8, sRGB where profiles were applied; `alpha` (H, W) uint8, None where the file has none. Maybe read-only."""
+    """`rgb` (H, W, 3) uint8, sRGB where colours were converted; `alpha` (H, W) uint8, None where the file has none. Maybe read-only.
+
+    `orientation`: the file's EXIF orientation, by which it was turned.
+    """
 
     rgb: Rgb
     alpha: Gray | None
     warnings: tuple[str, ...]
+    orientation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A picture as it is stored; `page` of a TIFF says more of it, `short`: rows were missing and are filled."""
+
+    image: Image.Image
+    short: bool
+    page: tiff.Meant | None = None
 
 
 def read(data: bytes, request: Request) -> Decoded:
     """Decode in this very process, without a limit on time or memory. Raises JobError for a picture that is refused."""
-    image = _load(data, request)
-    image = _upright(image)
-    colour, alpha = _channels(image, request.subject)
-    warnings: list[str] = []
+    loaded = _load(data, request)
+    image, exif = loaded.image, _exif(loaded.image)
+    orientation = _orientation(exif, loaded.page)
+    said = _colours(data, request, loaded, exif)
+    image = _upright(image, orientation)
+    colour, alpha = _channels(image, request)
+    warnings = [CUT_SHORT] if loaded.short else []
     if request.managed:
-        colour = _to_srgb(colour, image.info.get("icc_profile"), warnings)
+        colour = color_space.to_srgb(colour, said, warnings)
     if colour.mode != "RGB":
         colour = colour.convert("RGB")
     if alpha is not None:  # what lies under full transparency is often garbage
         colour.paste((255, 255, 255), mask=Image.fromarray(alpha == 0))
-    return Decoded(np.asarray(colour), alpha, tuple(warnings))
+    return Decoded(np.asarray(colour), alpha, tuple(warnings), orientation)
 
 
-def _load(data: bytes, request: Request) -> Image.Image:
-    """The first picture of the file, its size checked before its pixels are touched."""
+def _load(data: bytes, request: Request) -> _Loaded:
+    """The picture that is meant, its size checked before its pixels are touched."""
+    data, page = _file(data, request)
+    try:
+        image, short = _webp(data, request) if request.kind == "WebP" else _picture(data, request)
+    except JobError:
+        raise
+    except Exception as fault:
+        raise _broken(request) from fault
+    return _Loaded(image, short, page)
+
+
+def _file(data: bytes, request: Request) -> tuple[bytes, tiff.Meant | None]:
+    """The file as Pillow is to open it."""
     if request.kind == "HEIC":
         import pillow_heif  # noqa: PLC0415 - costs 40 ms that only HEIC has to pay
 
         pillow_heif.register_heif_opener()
-    if request.kind == "WebP":
-        _check_size(*_webp_size(data), request)  # Pillow allocates the canvas while it opens the file
-    if request.kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
-        raise JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} is a JPEG of more than {MAX_SCANS} scans, which no camera writes.")
-    try:
-        image = Image.open(BytesIO(data), formats=PLUGINS[request.kind])
-    except Exception as fault:
-        raise _broken(request) from fault
+    if request.kind in ("HEIC", "AVIF"):
+        return boxes.of_a_known_brand(data, request.kind), None
+    if request.kind == "TIFF":
+        page = tiff.meant(data, request.subject)
+        return page.data, page
+    return data, None
+
+
+def _picture(data: bytes, request: Request) -> tuple[Image.Image, bool]:
+    """The picture, its samples decoded, and whether rows at its end were missing, which are filled."""
+    image = _opened(data, request)
     _check_size(*image.size, request)
     if image.mode in ("I", "F"):
         raise JobError(
@@ -116,15 +152,58 @@ def _load(data: bytes, request: Request) -> Image.Image:
         )
     if _misread(image):
         raise JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} is a TIFF of raw 16-bit planes; save it interleaved or compressed.")
-    try:
+    if request.kind in ("HEIC", "AVIF") and boxes.has_hole(data):
+        raise damaged(request.subject, request.kind)
+    short = request.short
+    if request.kind == "PNG":
+        whole = png.whole(data, request.subject)
+        image, short = (image if whole.data is data else _opened(whole.data, request)), whole.short
+    image.load()
+    if request.kind == "TIFF" and image.mode == "RGBA" and not np.asarray(image.getchannel("A")).any():
+        image = _opened(tiff.with_straight_alpha(data), request)
+    if request.cut is not None:
+        _fill(image, *request.cut)
+    return image, short
+
+
+def _webp(data: bytes, request: Request) -> tuple[Image.Image, bool]:
+    """The same of a WebP, which Pillow cannot even open where bytes are missing."""
+    _check_size(*_webp_size(data), request)  # and Pillow allocates the canvas while it opens the file
+
+    def opened(file: bytes) -> Image.Image:
+        image = _opened(file, request)
         image.load()
+        return image
+
+    image, row = webp.loaded(data, request.subject, opened)
+    if row < image.height:
+        _fill(image, 0, row, 0)
+    return image, row < image.height
+
+
+def _opened(data: bytes, request: Request) -> Image.Image:
+    try:
+        return Image.open(BytesIO(data), formats=PLUGINS[request.kind])
     except Exception as fault:
         raise _broken(request) from fault
-    return image
+
+
+def _fill(image: Image.Image, x: int, y: int, rows: int) -> None:
+    """Repeat what lies above over what is missing: from row `y + rows` on, and of the `rows` before it from column `x` on.
+
+    The row next to the edge is left out: chroma that was interpolated over it has the decoder's grey in it.
+    """
+    width, height = image.size
+    if y < 2:
+        return
+    for box in ((x, y, width, min(height, y + rows)), (0, min(height, y + rows), width, height)):
+        if box[2] > box[0] and box[3] > box[1]:
+            above = image.crop((box[0], y - 2, box[2], y - 1))
+            image.paste(above.resize((box[2] - box[0], box[3] - box[1]), Image.Resampling.NEAREST), box)
 
 
 def _broken(request: Request) -> JobError:
-    state = "damaged, cut short or of a rare kind" if request.kind == "TIFF" else "damaged or cut short"
+    state = "damaged, cut short or of a rare kind" if request.kind in ("TIFF", "HEIC") else "damaged or cut short"
     return JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} is {state}: it cannot be decoded as {request.kind}.")
 
 
@@ -161,13 +240,36 @@ def _webp_size(data: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _upright(image: Image.Image) -> Image.Image:
-    """Turned as its EXIF orientation says; an EXIF block that cannot be read says nothing."""
+def _exif(image: Image.Image) -> Image.Exif:
+    """The picture's EXIF; an empty one where it cannot be read."""
     try:
-        orientation = image.getexif().get(274)
-    except Exception:  # noqa: BLE001 - the parser's faults are the file's; without a readable orientation the picture is upright
-        orientation = None
-    turn = UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+        exif = image.getexif()
+        exif.get(274), exif.get_ifd(0x8769), exif.get_ifd(0xA005)
+    except Exception:  # noqa: BLE001 - the parser's faults are the file's; without a readable EXIF the picture is upright sRGB
+        return Image.Exif()
+    return exif
+
+
+def _orientation(exif: Image.Exif, page: tiff.Meant | None) -> int:
+    """The EXIF orientation, 1..8; a page that says none has that of the first."""
+    said = exif.get(274) or (page.orientation if page else None)
+    return said if isinstance(said, int) and said in UPRIGHT else 1
+
+
+def _colours(data: bytes, request: Request, loaded: _Loaded, exif: Image.Exif) -> color_space.Said:
+    """What the file says of its colours, in the order of its format."""
+    profile = loaded.image.info.get("icc_profile") or (loaded.page.profile if loaded.page else None)
+    said = color_space.Said(profile)
+    if request.kind == "PNG":
+        said = color_space.by_png(png.colour_chunks(data), profile)
+    elif request.kind in ("HEIC", "AVIF") and not profile and (numbers := boxes.nclx(data)):
+        said = color_space.by_number(numbers)
+    return color_space.by_exif(exif) if said == color_space.Said() else said
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Turned as its EXIF orientation says."""
+    turn = UPRIGHT.get(orientation)
     if turn is None:
         return image
     turned = image.transpose(turn)
@@ -175,19 +277,21 @@ def _upright(image: Image.Image) -> Image.Image:
     return turned
 
 
-def _channels(image: Image.Image, subject: str) -> tuple[Image.Image, Gray | None]:
+def _channels(image: Image.Image, request: Request) -> tuple[Image.Image, Gray | None]:
     """Colour (mode L, RGB, CMYK or LAB, 8 bits) and alpha of any picture that Pillow decodes."""
     if image.mode.startswith("I;16"):
         return _from_16_bit(image)
     if image.has_transparency_data:
         grey = image.mode in ("L", "LA")
         both = image.convert("LA" if grey else "RGBA")
-        return both.convert("L" if grey else "RGB"), np.asarray(both.getchannel("A"))
+        alpha = np.asarray(both.getchannel("A"))
+        unused = request.kind in UNUSED_ALPHA and not alpha.any()
+        return both.convert("L" if grey else "RGB"), None if unused else alpha
     if image.mode in ("L", "RGB", "CMYK", "LAB"):
         return image, None
     if image.mode in ("1", "P", "YCbCr", "RGBX"):
         return image.convert("L" if image.mode == "1" else "RGB"), None
-    raise JobError(Code.UNSUPPORTED_IMAGE, f"{subject} has samples of kind {image.mode}, which are not read.")
+    raise JobError(Code.UNSUPPORTED_IMAGE, f"{request.subject} has samples of kind {image.mode}, which are not read.")
 
 
 def _from_16_bit(image: Image.Image) -> tuple[Image.Image, Gray | None]:
@@ -198,37 +302,6 @@ def _from_16_bit(image: Image.Image) -> tuple[Image.Image, Gray | None]:
     alpha = np.where(values == transparent, 0, 255).astype(np.uint8) if isinstance(transparent, int) else None
     grey = (values >> max(0, int(tags.get(258, (16,))[0]) - 8)).astype(np.uint8)
     return Image.fromarray(255 - grey if tags.get(262) == 0 else grey), alpha
-
-
-def _to_srgb(colour: Image.Image, profile: bytes | None, warnings: list[str]) -> Image.Image:
-    """Through the embedded profile (relative colorimetric, black point compensated); without one, grey and RGB are sRGB.
-
-    CMYK without a profile is turned by complement, as Pillow and browsers do. A profile that is broken or belongs to
-    another kind of picture is left out, with a warning.
-    """
-    if colour.mode == "LAB":
-        return _through(colour, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")))
-    if not profile:
-        return colour
-    try:
-        source = ImageCms.ImageCmsProfile(BytesIO(profile))
-        space = source.profile.xcolor_space.strip()
-        fitting = colour.convert("RGB") if space == "RGB" and colour.mode == "L" else colour
-        if space == {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}[fitting.mode]:
-            return _through(fitting, source)
-        warnings.append(IGNORED_PROFILE)
-    except (OSError, ImageCms.PyCMSError, UnicodeDecodeError):  # the last: a colour space whose name is no ASCII
-        warnings.append(IGNORED_PROFILE)
-    return colour
-
-
-def _through(colour: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
-    target = ImageCms.createProfile("sRGB")
-    intent, flags = ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.BLACKPOINTCOMPENSATION
-    converted = ImageCms.profileToProfile(colour, source, target, intent, "RGB", flags=flags)
-    if converted is None:
-        raise ImageCms.PyCMSError("no picture came back")
-    return converted
 
 
 def confine(request: Request) -> None:
@@ -261,7 +334,8 @@ def _answer(out: BinaryIO, head: dict[str, object]) -> None:
 
 
 def main() -> None:
-    """Answer the one request of this process: `{"size", "alpha", "warnings"}` and samples, `{"code", "sentence"}` or `{"bug"}`."""
+    """Answer the one request of this process: `{"size", "alpha", "warnings", "orientation"}` and samples, `{"code", "sentence"}`, or
+    `{"bug"}`."""
     request = Request(**json.loads(sys.argv[1]))
     out = os.fdopen(os.dup(1), "wb")
     silence = os.open(os.devnull, os.O_WRONLY)  # the C libraries print their warnings to 1 and 2
@@ -276,7 +350,8 @@ def main() -> None:
         _answer(out, {"bug": traceback.format_exc()})
     else:
         height, width = decoded.rgb.shape[:2]
-        _answer(out, {"size": [width, height], "alpha": decoded.alpha is not None, "warnings": decoded.warnings})
+        told = {"alpha": decoded.alpha is not None, "warnings": decoded.warnings, "orientation": decoded.orientation}
+        _answer(out, {"size": [width, height], **told})
         out.write(decoded.rgb.data)
         if decoded.alpha is not None:
             out.write(decoded.alpha.data)

@@ -17,6 +17,7 @@ import httpcore
 import httpx
 import tenacity
 
+from pipeline.content_encoding import unpacked
 from pipeline.errors import Code, JobError
 from pipeline.network import CheckedBackend, Deadline, Resolve, TransientError, checked_addresses, each, go_on
 
@@ -34,19 +35,19 @@ def fetch(
     *,
     max_bytes: int,
     allow_private: bool,
-    timeout: float = 20.0,
+    timeout: float,
     resolve: Resolve = socket.getaddrinfo,
     tls: ssl.SSLContext | None = None,
     check: Callable[[], None] = go_on,
 ) -> bytes:
-    """The body behind an http(s) URL.
+    """The body behind an http(s) URL, unpacked where it was sent packed (it is asked for as it is).
 
     `timeout` in seconds spans everything. At most five redirects are followed and three tries are made, the latter for
     broken connections, 429 and 5xx only. `tls` replaces the default context (certifi's authorities). `check` is called during the
     transfer and ends it by raising.
 
     Raises JobError: INVALID_INPUT (no such kind of URL), INPUT_FORBIDDEN (a private address, also behind a redirect),
-    INPUT_TOO_LARGE (more than `max_bytes`), INPUT_UNREACHABLE (all that the network or the server did).
+    INPUT_TOO_LARGE (more than `max_bytes`, packed or not), INPUT_UNREACHABLE (all that the network or the server did).
     """
     target = _parse(url)
     deadline = Deadline(timeout)
@@ -70,7 +71,13 @@ def fetch(
             raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} did not answer in full within {timeout:g} s.") from fault
 
 
-def check_endpoint(url: str, *, allow_private: bool, resolve: Resolve = socket.getaddrinfo, timeout: float = 20.0) -> None:
+def is_url(text: str, *schemes: str) -> bool:
+    """Whether a text is meant as a URL of one of the schemes (`s3`, `https`), which capitals and blanks around it do not change."""
+    scheme, separator, _ = text.lstrip()[:16].partition("://")
+    return bool(separator) and scheme.lower() in schemes
+
+
+def check_endpoint(url: str, *, allow_private: bool, timeout: float, resolve: Resolve = socket.getaddrinfo) -> None:
     """The address check alone, for a service that another client will talk to (a job's own S3 endpoint).
 
     Raises JobError as `fetch` does. The other client resolves the name again by itself.
@@ -145,8 +152,6 @@ def _read(response: httpcore.Response, target: httpx.URL, max_bytes: int) -> byt
         raise TransientError(f"{_host(target)} answered with HTTP status {response.status}.")
     if not 200 <= response.status < 300:
         raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} answered with HTTP status {response.status}.")
-    if headers.get(b"content-encoding", b"identity").lower() not in (b"identity", b""):
-        raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} sends the file compressed although it was asked not to.")
     too_large = JobError(Code.INPUT_TOO_LARGE, f"What {_host(target)} sends is larger than {max_bytes:,} bytes.")
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > max_bytes:
@@ -158,7 +163,8 @@ def _read(response: httpcore.Response, target: httpx.URL, max_bytes: int) -> byt
             raise too_large
     if not body:
         raise JobError(Code.INPUT_UNREACHABLE, f"{_host(target)} answered with an empty body.")
-    return bytes(body)
+    codings = ",".join(value.decode("latin-1") for name, value in response.headers if name.lower() == b"content-encoding")
+    return unpacked(bytes(body), codings, _host(target), max_bytes)
 
 
 def _redirected(target: httpx.URL, location: bytes) -> httpx.URL:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Literal
 
+from pipeline.variables import variable
+
 #: RunPod calls a worker unhealthy that is not ready after so many seconds; so do we.
 START_SECONDS = 420.0
 
@@ -19,7 +21,7 @@ State = Literal["starting", "ready", "busy", "leaving"]
 
 
 def _file() -> Path:
-    return Path(os.environ.get("WORKER_STATE") or Path(tempfile.gettempdir()) / "worker-state.json")
+    return Path(variable("WORKER_STATE") or Path(tempfile.gettempdir()) / "worker-state.json")
 
 
 def note(state: State, seconds: float | None = None) -> None:

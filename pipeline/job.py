@@ -134,6 +134,7 @@ class Timings(_Strict):
     """Milliseconds by phase."""
 
     fetch: int
+    vehicle: int
     sanitize: int
     illustrate: int
     enforce: int
@@ -142,13 +143,18 @@ class Timings(_Strict):
 
 
 class FrameSpec(_Strict):
-    """The square working raster and where the upright photo lies in it: x' = x0 + scale · x."""
+    """The square working raster, which is the vehicle's, and where the upright photo lies in it: x' = x0 + scale · x.
+
+    `x0` and `y0` are negative where the photo reaches beyond it; `photo_width` and `photo_height` are the upright photo's own pixels.
+    """
 
     width: int
     height: int
     scale: float
     x0: float
     y0: float
+    photo_width: int
+    photo_height: int
 
 
 class Removed(_Strict):

@@ -84,7 +84,9 @@ class Deadline:
             self._end = 0.0
             for connection in self._open:
                 try:
-                    connection.shutdown(socket.SHUT_RDWR)
+                    # of the connection beneath: an SSLSocket's own takes the encryption off first, and a thread that is writing its
+                    # request at that moment would go on in clear
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
                 except OSError:
                     continue  # it was closed already
 

@@ -19,6 +19,7 @@ from model_cache.reading import ReadAhead
 from model_cache.volume import Volume
 from model_cache.warm_up import Changed, WarmUp, check, read_ahead
 from pipeline.errors import Code, JobError
+from pipeline.phase0_vehicle.locate import make_locate
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL
 from pipeline.settings import Settings, SettingsError
 from pipeline.steps import Brief, Redraw, WatchMemory
@@ -268,9 +269,9 @@ def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settin
     phase1, phase2 = settings.phase1, settings.phase2
     served: dict[str, Any] = {}
     if "find" in wanted:
-        from pipeline.phase1_sanitize.find_neural import make_find, make_locate  # noqa: PLC0415
+        from pipeline.phase1_sanitize.find_neural import make_find  # noqa: PLC0415
 
-        served |= {"find": make_find(cache), "locate": make_locate(cache, phase1.vehicle_score)}
+        served |= {"find": make_find(cache)}
     if "mask" in wanted:
         from pipeline.phase1_sanitize.mask_neural import make_mask  # noqa: PLC0415
 
@@ -280,9 +281,9 @@ def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settin
 
         served |= {"inpaint": make_inpaint(cache)}
     if "matte" in wanted:
-        from pipeline.phase2_illustrate.matte_neural import make_matte  # noqa: PLC0415
+        from pipeline.phase0_vehicle.birefnet import make_look  # noqa: PLC0415
 
-        served |= {"matte": make_matte(cache, phase2.matte_side)}
+        served |= {"look": make_look(cache, settings.phase0.matte_side)}
     if "draw" in wanted:
         from pipeline.phase2_illustrate.depth_neural import make_depth  # noqa: PLC0415
         from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw  # noqa: PLC0415
@@ -304,7 +305,9 @@ def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settin
 
         served |= {"upscale": make_upscale(cache)}
     steps = {name: _guard(cache, step) for name, step in served.items()}
-    facts: dict[str, Any] = {"matte_is_neural": "matte" in wanted, "cache_counts": cache.counts}
+    facts: dict[str, Any] = {"cache_counts": cache.counts}
+    if "find" in wanted:  # guarded as the step that it asks
+        facts["locate"] = make_locate(steps["find"], settings.phase0.vehicle_score)
     if "draw" in wanted:
         facts |= {"draw": None, "few_step": fast_lora(volume) is not None}
     if {"find", "mask"} <= wanted:  # the classical mask knows strokes on paint and plates only

@@ -70,10 +70,12 @@ def normalize_hex(text: object) -> str:
 def parse(colors: str | Sequence[object] | None) -> Palette:
     """A palette from a list or one comma-separated string; None is the default. Raises `INVALID_PALETTE`.
 
-    A repeated colour counts once, at its first place.
+    A repeated colour counts once, at its first place; a comma at the end counts for nothing.
     """
     if colors is None:
         return Palette(DEFAULT)
+    if isinstance(colors, str):
+        colors = colors.strip().removesuffix(",")
     listed = colors.count(",") + 1 if isinstance(colors, str) else len(colors)
     if listed > MOST_LISTED:
         raise JobError(Code.INVALID_PALETTE, f"A palette lists {MOST_LISTED:,} colours at most, repeated ones counted, not {listed:,}.")

@@ -58,28 +58,29 @@ class _Paint:
 def pdf_from_svg(svg: bytes) -> bytes:
     """The project's SVG (see the contract of `phase4_vectorize.svg`) as a PDF with vector paths and a transparent page.
 
-    The page is the viewBox at 0.75 points a unit. Stroke widths are in units: PDF has nothing like `non-scaling-stroke`.
+    The page has the document's width and height at 0.75 points a pixel; a line that does not scale has its width at that size.
     The same SVG gives the same bytes. `ValueError` for elements, path commands or colours that the project's SVG never has.
     """
     root = ElementTree.fromstring(svg)
     x, y, width, height = (float(number) for number in root.get("viewBox", "").split())
+    scale = float(root.get("width", width)) / width
     buffer = io.BytesIO()
-    page = (width * _POINTS_PER_UNIT, height * _POINTS_PER_UNIT)
+    page = (width * scale * _POINTS_PER_UNIT, height * scale * _POINTS_PER_UNIT)
     canvas = Canvas(buffer, pagesize=page, pageCompression=1, invariant=1)
     canvas.setTitle("Vehicle illustration")
     # SVG's y points down, PDF's up
     canvas.translate(0, page[1])
-    canvas.scale(_POINTS_PER_UNIT, -_POINTS_PER_UNIT)
+    canvas.scale(scale * _POINTS_PER_UNIT, -scale * _POINTS_PER_UNIT)
     canvas.translate(-x, -y)
     canvas.setMiterLimit(_MITER_LIMIT)
-    _draw_all(canvas, root, _Paint())
+    _draw_all(canvas, root, _Paint(), 1 / scale)
     canvas.showPage()
     canvas.save()
     return buffer.getvalue()
 
 
-def _draw_all(canvas: Canvas, node: ElementTree.Element, inherited: _Paint) -> None:
-    """Draw `node` and what it holds, in the document's order."""
+def _draw_all(canvas: Canvas, node: ElementTree.Element, inherited: _Paint, unscaled: float) -> None:
+    """Draw `node` and what it holds, in the document's order; `unscaled`: units of the viewBox to a pixel of the document."""
     name = node.tag.removeprefix(_SVG)
     if name in {"metadata", "title", "desc"}:
         return
@@ -88,7 +89,8 @@ def _draw_all(canvas: Canvas, node: ElementTree.Element, inherited: _Paint) -> N
             raise ValueError(f"not in the project's SVG: attribute {attribute} on <{name}>")
     paint = inherited.within(node)
     if name == "path":
-        _paint(canvas, _path(canvas, node.get("d", "")), paint)
+        thin = unscaled if node.get("vector-effect") == "non-scaling-stroke" else 1.0
+        _paint(canvas, _path(canvas, node.get("d", "")), replace(paint, width=thin * paint.width))
     elif name == "rect":
         path = canvas.beginPath()
         path.rect(*(float(node.get(side, "0")) for side in ("x", "y", "width", "height")))
@@ -96,7 +98,7 @@ def _draw_all(canvas: Canvas, node: ElementTree.Element, inherited: _Paint) -> N
     elif name not in {"svg", "g"}:
         raise ValueError(f"not in the project's SVG: <{name}>")
     for child in node:
-        _draw_all(canvas, child, paint)
+        _draw_all(canvas, child, paint, unscaled)
 
 
 def _paint(canvas: Canvas, path: PDFPathObject, paint: _Paint) -> None:

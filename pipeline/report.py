@@ -14,12 +14,16 @@ import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from PIL import Image
 
 from pipeline.job import GENERATION, Job
 from pipeline.settings import Settings
+from pipeline.values import Rgb
+
+#: x, y, width, height.
+Rect: TypeAlias = tuple[float, float, float, float]
 
 #: The viewer's files: ES modules and styles, served as they are by the web page.
 VIEWER = Path(__file__).parent / "viewer"
@@ -33,7 +37,7 @@ _STEPS = ("clean_plate", "matte", "depth", "edges", "illustration", "labels")
 
 def report_html(
     *,
-    photo_png: bytes,
+    photo: Rgb,
     svg: bytes,
     intermediates: Mapping[str, bytes],
     result: Mapping[str, Any],
@@ -41,9 +45,9 @@ def report_html(
 ) -> bytes:
     """The page as UTF-8.
 
-    `photo_png` shows the photo letterboxed into its square, at any resolution; `svg` is the drawing; `intermediates` PNG files of
-    the same square by name (clean_plate, matte, …); `result` the public result of the contract, of which URLs are not shown;
-    `settings` what the job asked for, by key, and nothing that is secret. The same input gives the same bytes.
+    `photo` (H, W, 3) sRGB is the whole upright photo; `svg` the drawing; `intermediates` PNG files of the working square by name
+    (clean_plate, matte, …); `result` the public result of the contract, of which URLs are not shown; `settings` what the job asked
+    for, by key, and nothing that is secret. The same input gives the same bytes.
     """
     style = "".join((VIEWER / name).read_text("utf-8") for name in _STYLES)
     script = _script()
@@ -54,7 +58,7 @@ def report_html(
     known = [name for name in _STEPS if name in intermediates]
     names = known + sorted(set(intermediates) - set(known))
     frame = result["frame"]
-    figures = "".join(_figure(name, intermediates[name], frame) for name in names)
+    figures = "".join(_square_figure(name, intermediates[name], frame) for name in names)
     page = f"""<!doctype html>
 <html lang="en">
 <head>
@@ -69,7 +73,7 @@ def report_html(
 {_header(result)}
 <main>
 <div id="plain">
-{_figure("photo", photo_png, frame)}
+{_figure("photo", Image.fromarray(photo), _photo_rect(frame))}
 <figure>{_drawing(svg)}<figcaption>drawing</figcaption></figure>
 {figures}
 <div class="data"><h2>The result as JSON</h2><pre id="data">{escape(_data(result, settings))}</pre></div>
@@ -121,17 +125,28 @@ def _data(result: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     return json.dumps({"result": shown, "settings": settings}, indent=2, ensure_ascii=False)
 
 
-def _figure(name: str, data: bytes, frame: Mapping[str, Any]) -> str:
-    """The photo's part of a picture of the square, and where that lies in units of the working raster."""
+def _photo_rect(frame: Mapping[str, Any]) -> Rect:
+    """Where the whole photo lies, in units of the working raster."""
+    k = frame["scale"]
+    return (frame["x0"], frame["y0"], k * frame["photo_width"], k * frame["photo_height"])
+
+
+def _square_figure(name: str, data: bytes, frame: Mapping[str, Any]) -> str:
+    """A picture of the working square, cut to the photo's part of it."""
     with Image.open(io.BytesIO(data)) as opened:
         picture: Image.Image = opened.copy()
-    side = float(frame["width"])
-    k = picture.width / side
-    left, top = math.ceil(frame["x0"] * k), math.ceil(frame["y0"] * k)
-    part = (left, top, max(left + 1, picture.width - left), max(top + 1, picture.height - top))
-    rect = json.dumps([round(value / k, 4) for value in (part[0], part[1], part[2] - part[0], part[3] - part[1])])
-    shown = escape(name.replace("_", " "))
-    image = f'<img alt="{shown}" data-name="{escape(name)}" data-rect="{rect}" src="{_data_uri(picture.crop(part))}">'
+    x, y, w, h = _photo_rect(frame)
+    k = picture.width / float(frame["width"])
+    left, top = min(picture.width - 1, max(0, math.ceil(x * k))), min(picture.height - 1, max(0, math.ceil(y * k)))
+    right, bottom = min(picture.width, math.floor((x + w) * k)), min(picture.height, math.floor((y + h) * k))
+    part = (left, top, max(left + 1, right), max(top + 1, bottom))
+    return _figure(name, picture.crop(part), (part[0] / k, part[1] / k, (part[2] - part[0]) / k, (part[3] - part[1]) / k))
+
+
+def _figure(name: str, picture: Image.Image, rect: Rect) -> str:
+    """A picture, and where it lies in units of the working raster."""
+    place, shown = json.dumps([round(value, 4) for value in rect]), escape(name.replace("_", " "))
+    image = f'<img alt="{shown}" data-name="{escape(name)}" data-rect="{place}" src="{_data_uri(picture)}">'
     return f"<figure>{image}<figcaption>{shown}</figcaption></figure>"
 
 

@@ -1,18 +1,17 @@
-"""One photograph's way through the four phases: the only place that knows their order."""
+"""One photograph's way through the phases: the only place that knows their order."""
 
 import hashlib
 import json
 import time
 from dataclasses import dataclass
 
-import numpy as np
-
 from pipeline import __version__
 from pipeline.encode import label_png, png
 from pipeline.errors import Code, JobError
 from pipeline.job import GENERATION, Job
+from pipeline.masks import bounds
+from pipeline.phase0_vehicle.vehicle import VehicleSettings, find_vehicle
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
-from pipeline.phase1_sanitize.vehicle import choose
 from pipeline.phase2_illustrate.illustrate import IllustrateSettings, illustrate
 from pipeline.phase2_illustrate.redraw import RedrawSettings
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
@@ -21,13 +20,12 @@ from pipeline.phase4_vectorize.svg import Stroke
 from pipeline.phase4_vectorize.tracer import Tracer
 from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
 from pipeline.phase4_vectorize.vtracer_fills import trace_with_vtracer
-from pipeline.photo import letterbox, letterbox_gray
+from pipeline.photo import GivenMatte
 from pipeline.progress import Progress
 from pipeline.settings import Preset, Sdxl, Settings
 from pipeline.steps import Brief, Steps
-from pipeline.values import Box, CleanPlate, Drawing, Frame, Gray, Illustration, LabelImage, Matte, Photo, Rgb
+from pipeline.values import CleanPlate, Drawing, Illustration, LabelImage, Photo
 
-NO_VEHICLE = "No vehicle was found; send vehicle_box or a matte."
 TRACERS: dict[str, Tracer] = {"planar": trace_planar, "vtracer": trace_with_vtracer}
 
 
@@ -35,7 +33,7 @@ TRACERS: dict[str, Tracer] = {"planar": trace_planar, "vtracer": trace_with_vtra
 class Finished:
     """Everything the phases made for one photo; `timings` in milliseconds by phase."""
 
-    photo: Rgb  # (S, S, 3) the photo in its square, before anything was removed
+    photo: Photo
     plate: CleanPlate
     illustration: Illustration
     labels: LabelImage
@@ -44,9 +42,14 @@ class Finished:
     warnings: tuple[str, ...]
 
 
+def vehicle_settings(settings: Settings) -> VehicleSettings:
+    """Phase 0's own parameters from the settings file."""
+    return VehicleSettings(settings.phase1.side, settings.phase0.uncertain_below, settings.phase0.small)
+
+
 def sanitize_settings(settings: Settings) -> SanitizeSettings:
     """Phase 1's own parameters from the settings file."""
-    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "segmenter", "vehicle_score"}))
+    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "segmenter"}))
 
 
 def illustrate_settings(job: Job, steps: Steps, settings: Settings) -> tuple[IllustrateSettings, tuple[str, ...]]:
@@ -89,39 +92,10 @@ def check_generation(job: Job, steps: Steps) -> None:
         raise JobError(Code.INVALID_INPUT, f"{given[0]} steers the neural drawing; this worker draws with the classical engine.")
 
 
-def _vehicle(photo: Photo, given: Gray | None, job: Job, frame: Frame, side: int, steps: Steps) -> tuple[Rgb, Matte]:
-    """The photo in its square, and where the vehicle is: the job's matte, the photo's alpha, the box, the engine's own search."""
-    rgb = letterbox(photo.rgb, frame, side)
-    known = given if given is not None else photo.alpha
-    if known is not None:
-        return rgb, Matte(letterbox_gray(known, frame, side), None)
-    hint = frame.to_square((job.vehicle_box[0], job.vehicle_box[1], job.vehicle_box[2], job.vehicle_box[3])) if job.vehicle_box else None
-    return rgb, steps.matte(rgb, frame, _located(rgb, frame, hint, steps))
-
-
-def _located(rgb: Rgb, frame: Frame, hint: Box | None, steps: Steps) -> Box | None:
-    """The vehicle's box in the square's pixels: the detected one that the caller's box points at, the caller's own where nothing
-    was detected in it, else the most central large one; None when the engine's matte searches for itself."""
-    if steps.locate is None:
-        return hint
-    chosen = choose(steps.locate(rgb, frame.content), frame.content, hint)
-    if chosen is None and hint is None:
-        raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
-    return hint if chosen is None else chosen.box
-
-
-def _doubt(job: Job, steps: Steps, settings: Settings) -> float:
-    """The confidence below which this engine's matte is in doubt; each kind of matte measures its own."""
-    if steps.matte_is_neural:
-        return settings.phase2.matte_neural_uncertain_below
-    boxed = job.vehicle_box is not None or steps.locate is not None
-    return settings.phase2.matte_in_box_uncertain_below if boxed else settings.phase2.matte_uncertain_below
-
-
-def _metadata(photo: Photo, matte: Gray | None, job: Job, settings: Settings, steps: Steps) -> dict[str, object]:
+def _metadata(photo: Photo, matte: GivenMatte | None, job: Job, settings: Settings, steps: Steps) -> dict[str, object]:
     """What the SVG says of itself: enough to know the same work again, and nothing of the job or the hour."""
     told = job.model_dump(exclude={"image_url", "image_base64", "matte_url", "matte_base64", "outputs", "delivery", "output_prefix"})
-    matte_digest = None if matte is None else hashlib.sha256(matte.tobytes()).hexdigest()
+    matte_digest = None if matte is None else hashlib.sha256(matte.alpha.tobytes()).hexdigest()
     work = {"job": told, "settings": settings.model_dump(), "matte": matte_digest}
     return {
         "photo_sha256": photo.digest,
@@ -133,29 +107,24 @@ def _metadata(photo: Photo, matte: Gray | None, job: Job, settings: Settings, st
     }
 
 
-def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Settings, progress: Progress) -> Finished:
-    """Photo → illustration as SVG. `matte` (H, W) is the caller's own, at the photo's size, or None.
+def run(photo: Photo, matte: GivenMatte | None, job: Job, steps: Steps, settings: Settings, progress: Progress) -> Finished:
+    """Photo → illustration as SVG. `matte` is the caller's own, or None.
 
-    Raises JobError: NO_VEHICLE, CANCELLED, TIMED_OUT, INVALID_INPUT for keys that the engine cannot obey.
+    Raises JobError: NO_VEHICLE, MODELS_MISSING where nothing can find the vehicle, CANCELLED, TIMED_OUT, INVALID_INPUT for keys that
+    the engine cannot obey.
     """
     check_generation(job, steps)
     drawing_settings, untold = illustrate_settings(job, steps, settings)
     palette, keep = job.palette, job.background == "keep"
-    longest = max(photo.rgb.shape[:2])
-    side = min(max(longest, 1024), settings.phase1.side)
-    frame = Frame.fit(photo.rgb.shape[1], photo.rgb.shape[0], job.size)
     warnings = [*photo.warnings, *untold]
     if palette.repeated:
         warnings.append(f"PALETTE_REPEATED: {', '.join(palette.repeated)} stood in the palette more than once and counts once.")
     marks = [time.perf_counter()]
 
-    progress.step("sanitize", "vehicle", 0.05)
-    rgb, vehicle = _vehicle(photo, matte, job, frame.at(side), side, steps)
-    if not vehicle.inside.any():
-        raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
-    if vehicle.confidence is not None and vehicle.confidence < _doubt(job, steps, settings):
-        warnings.append("MATTE_UNCERTAIN: The vehicle's outline is in doubt; vehicle_box or a matte would help.")
-    plate = sanitize(rgb, frame.at(side), vehicle, job.remove, steps, sanitize_settings(settings), progress)
+    vehicle = find_vehicle(photo, matte, job.vehicle_box, keep, steps, vehicle_settings(settings), progress)
+    marks.append(time.perf_counter())
+
+    plate = sanitize(vehicle, job.remove, steps, sanitize_settings(settings), progress)
     marks.append(time.perf_counter())
 
     illustration = illustrate(plate, palette, drawing_settings, steps, progress)
@@ -178,16 +147,16 @@ def run(photo: Photo, matte: Gray | None, job: Job, steps: Steps, settings: Sett
     drawing = vectorize(labels, palette, TRACERS[settings.phase4.tracer], vector, about, preview, progress)
     marks.append(time.perf_counter())
 
-    phases = ("sanitize", "illustrate", "enforce", "vectorize")
+    phases = ("vehicle", "sanitize", "illustrate", "enforce", "vectorize")
     timings = {phase: round(1000 * (b - a)) for phase, a, b in zip(phases, marks, marks[1:], strict=False)}
-    return Finished(rgb, plate, illustration, labels, drawing, timings, (*warnings, *plate.warnings, *illustration.warnings))
+    told = (*warnings, *vehicle.warnings, *plate.warnings, *illustration.warnings)
+    return Finished(photo, plate, illustration, labels, drawing, timings, told)
 
 
 def vehicle_box(finished: Finished) -> list[float]:
     """The vehicle's bounds as fractions of the upright photo."""
-    inside = finished.plate.matte.inside
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return list(finished.plate.frame.to_fractions((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)))
+    place = bounds(finished.plate.matte.inside)
+    return [] if place is None else list(finished.plate.frame.to_fractions(place))
 
 
 def intermediates(finished: Finished, job: Job) -> dict[str, bytes]:

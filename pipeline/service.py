@@ -28,25 +28,21 @@ from delivery import (
     safe_prefix,
 )
 from pipeline import __version__, engines
-from pipeline.encode import png
+from pipeline.data_uri import decode_base64
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint, fetch
+from pipeline.fetch import check_endpoint, fetch, is_url
 from pipeline.job import Draw, FrameSpec, Job, Quality, Removed, Result, Timings, Versions, read
 from pipeline.pdf import pdf_from_svg
-from pipeline.photo import Limits, decode, decode_base64, decode_matte
+from pipeline.photo import GivenMatte, Limits, decode, decode_matte
 from pipeline.progress import Progress
 from pipeline.report import report_html, shown_settings
 from pipeline.run import Finished, check_generation, intermediates, run, vehicle_box
 from pipeline.settings import Environment, Settings
-from pipeline.square import resized
 from pipeline.steps import Steps
 from pipeline.summary import Account
-from pipeline.values import Gray, Photo
+from pipeline.values import Frame, Photo
 
 log = structlog.get_logger()
-
-#: Side of the photo in the report, where it is looked at beside the drawing, not measured.
-_REPORT_PHOTO = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +73,7 @@ def start(environment: Environment, settings: Settings) -> Worker:
         prefix=environment.bucket_prefix,
         url_expiry_seconds=environment.url_expiry_seconds,
         public_base_url=environment.public_base_url,
+        addressing=environment.bucket_addressing,
     )
     steps = engines.build(environment, settings)
     log.info("engine_ready", engine=steps.name, models=dict(steps.models), expected_seconds=dict(steps.expected_seconds))
@@ -96,22 +93,40 @@ def explain(error: Exception) -> JobError:
 
 
 @dataclass(frozen=True, slots=True)
+class Staging:
+    """Folders of a door that decides only afterwards whether an attempt at a job counts. Its files are written into `folder`, which is the
+    attempt's own, whatever else they are delivered to; their URLs name `place`, where the door puts them then."""
+
+    folder: Path
+    place: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A job that was done: the public result, and `withdraw`, which takes back what lies in a bucket (`delivery.deliver_s3`)."""
+
+    answer: dict[str, Any]
+    withdraw: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
 class _Destination:
-    """Where a job's files go: their URLs, known beforehand, and how to put them there; both None for inline."""
+    """Where a job's files go: their URLs, known beforehand, and how to put them there, which answers how to take them back; both None for
+    inline."""
 
     name: str
     urls: Callable[[list[str]], dict[str, str]] | None = None
-    put: Callable[[list[Artifact]], None] | None = None
+    put: Callable[[list[Artifact]], Callable[[], None]] | None = None
 
 
 def _destination(
-    job: Job, worker: Worker, bucket: Bucket | None, job_id: str, folder: Path | None, keep: bool, progress: Progress
+    job: Job, worker: Worker, bucket: Bucket | None, job_id: str, folder: Path | None, staging: Staging | None, progress: Progress
 ) -> _Destination:
-    """Decided and checked before any work is done. With `keep` the files go to `folder` in any case."""
-    inside = worker.environment.in_runpod
+    """Decided and checked before any work is done. A local folder that the door names is one that its user can reach."""
+    inside = worker.environment.in_runpod and folder is None and staging is None
     where = job.delivery
     if where == "auto":
-        where = "local" if folder and not keep else "s3" if bucket else "inline" if inside else "local"
+        where = "local" if folder else "s3" if bucket else "inline" if inside else "local"
     prefix = safe_prefix(job.output_prefix or job_id)
     if where == "inline":
         return _Destination(where)
@@ -119,22 +134,32 @@ def _destination(
         if bucket is None:
             raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME or send s3Config.")
 
-        def upload(files: list[Artifact]) -> None:
-            if folder and keep:
-                deliver_local([file for file in files if file.make is None], folder, check=progress.check)
-            deliver_s3(files, bucket=bucket, key_prefix=prefix, check=progress.check)
+        def upload(files: list[Artifact]) -> Callable[[], None]:
+            if staging:
+                deliver_local([file for file in files if file.make is None], staging.folder, check=progress.check)
+            return deliver_s3(files, bucket=bucket, key_prefix=prefix, check=progress.check)
 
         return _Destination(where, partial(s3_urls, bucket=bucket, key_prefix=prefix), upload)
     if inside:
         raise JobError(Code.INVALID_INPUT, "delivery is local, which nobody can fetch from inside RunPod; use s3 or inline.")
     place = folder or worker.environment.output_dir / prefix
-    return _Destination(where, partial(local_urls, folder=place), partial(deliver_local, folder=place, check=progress.check))
+    written, named = (staging.folder, staging.place) if staging else (place, place)
+
+    def write(files: list[Artifact]) -> Callable[[], None]:
+        deliver_local(files, written, check=progress.check)
+        return _nothing
+
+    return _Destination(where, partial(local_urls, folder=named), write)
 
 
-def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[Mapping[str, str]], Result]) -> dict[str, Any]:
+def _nothing() -> None:
+    return None
+
+
+def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[Mapping[str, str]], Result]) -> Delivered:
     """Deliver the files and, but inline, the result beside them; the answer is that same result."""
     if destination.urls is None or destination.put is None:
-        return tell(deliver_inline(files)).public()
+        return Delivered(tell(deliver_inline(files)).public(), _nothing)
     urls = destination.urls([file.name for file in files])
     told: list[dict[str, Any]] = []
 
@@ -142,23 +167,23 @@ def _deliver(files: list[Artifact], destination: _Destination, tell: Callable[[M
         told.append(tell(urls).public())
         return json.dumps(told[-1], indent=2).encode()
 
-    destination.put([*files, Artifact.late(RESULT_NAME, last)])
-    return told[-1]
+    withdraw = destination.put([*files, Artifact.late(RESULT_NAME, last)])
+    return Delivered(told[-1], withdraw)
 
 
 def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | None, progress: Progress) -> bytes:
     if text is not None:
-        return decode_base64(text, worker.limits)
+        return decode_base64(text, worker.limits.bytes)
     if url is None:
         raise ValueError("a picture has neither URL nor base64")
-    if url.startswith("s3://"):
+    if is_url(url, "s3"):
         return fetch_s3(url, bucket, worker.limits.bytes, check=progress.check)
     seconds = worker.settings.input.fetch_seconds
     private = worker.environment.allow_private_urls
     return fetch(url, max_bytes=worker.limits.bytes, allow_private=private, timeout=seconds, check=progress.check)
 
 
-def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account) -> tuple[Photo, Gray | None]:
+def _intake(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account) -> tuple[Photo, GivenMatte | None]:
     progress.step("fetch", "photo", 0.0)
     data = _bytes(job.image_url, job.image_base64, worker, bucket, progress)
     account.input_bytes = len(data)
@@ -182,7 +207,7 @@ def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: i
         peak_vram_mb=round(peak_bytes / 1e6),
         seed=job.seed,
         palette=list(job.palette.colors),
-        frame=FrameSpec(width=frame.size, height=frame.size, scale=frame.scale, x0=frame.x0, y0=frame.y0),
+        frame=_frame(frame),
         vehicle_box=vehicle_box(finished),
         removed=[
             Removed(label=f.label, score=round(float(f.score), 3), box=list(finished.plate.frame.to_fractions(f.box)))
@@ -206,6 +231,18 @@ def _result(finished: Finished, job: Job, job_id: str, steps: Steps, fetch_ms: i
     )
 
 
+def _frame(frame: Frame) -> FrameSpec:
+    return FrameSpec(
+        width=frame.size,
+        height=frame.size,
+        scale=frame.scale,
+        x0=frame.x0,
+        y0=frame.y0,
+        photo_width=frame.photo_width,
+        photo_height=frame.photo_height,
+    )
+
+
 def _artifacts(finished: Finished, job: Job, result: Result, settings: Settings) -> list[Artifact]:
     """Exactly the files that `outputs` names."""
     pictures = intermediates(finished, job) if {"intermediates", "report"} & set(job.outputs) else {}
@@ -218,7 +255,7 @@ def _artifacts(finished: Finished, job: Job, result: Result, settings: Settings)
         made.append(Artifact.of("illustration.pdf", pdf_from_svg(finished.drawing.svg)))
     if "report" in job.outputs:
         page = report_html(
-            photo_png=png(resized(finished.photo, _REPORT_PHOTO)),
+            photo=finished.photo.rgb,
             svg=finished.drawing.svg,
             intermediates=pictures,
             result=result.public(),
@@ -240,13 +277,25 @@ def perform(
     progress: Progress,
     s3_config: object = None,
     folder: Path | None = None,
-    keep: bool = False,
 ) -> dict[str, Any]:
-    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files; with `keep`
-    they are put there also when they are delivered to a bucket, and are the caller's to remove when that fails.
+    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files.
 
     Raises JobError and nothing else, see `explain`. A failed job leaves no file anywhere. Every job leaves one `job_summary` in the log.
     """
+    return _attempt(job_id, raw, worker, progress, s3_config, folder, None).answer
+
+
+def attempt(job_id: str, raw: object, worker: Worker, progress: Progress, staging: Staging) -> Delivered:
+    """As `perform`, for a door whose jobs may be at work twice: the files are still to be put in their place, or to be withdrawn.
+
+    What is in the attempt's folder is the door's to remove, also where this raises.
+    """
+    return _attempt(job_id, raw, worker, progress, None, None, staging)
+
+
+def _attempt(
+    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object, folder: Path | None, staging: Staging | None
+) -> Delivered:
     began = time.perf_counter()
     account = Account(worker.steps.name, worker.steps.cache_counts())
     listener = progress.ended
@@ -262,25 +311,33 @@ def perform(
         account.close(time.perf_counter() - began, answer, error, worker.steps.cache_counts())
 
     try:
-        answer = _perform(job_id, raw, worker, progress, s3_config, folder, keep, account)
+        delivered = _perform(job_id, raw, worker, progress, s3_config, folder, staging, account)
     except Exception as fault:  # noqa: BLE001 - a bug becomes an id for the caller and a traceback in the log
         error = explain(fault)
         close(None, error)
         raise error  # noqa: B904 - a bug's own traceback is in the log by now
-    close(answer, None)
-    return answer
+    close(delivered.answer, None)
+    return delivered
 
 
 def _perform(
-    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object, folder: Path | None, keep: bool, account: Account
-) -> dict[str, Any]:
+    job_id: str,
+    raw: object,
+    worker: Worker,
+    progress: Progress,
+    s3_config: object,
+    folder: Path | None,
+    staging: Staging | None,
+    account: Account,
+) -> Delivered:
     began = time.perf_counter()
     job = read(raw)
     account.size = job.size
     check_generation(job, worker.steps)
     bucket = worker.bucket
     if s3_config is not None:
-        check = partial(check_endpoint, allow_private=worker.environment.allow_private_urls)
+        private, seconds = worker.environment.allow_private_urls, worker.settings.input.fetch_seconds
+        check = partial(check_endpoint, allow_private=private, timeout=seconds)
         bucket = bucket_from_s3_config(
             s3_config,
             check_endpoint=check,
@@ -288,7 +345,7 @@ def _perform(
             prefix=worker.environment.bucket_prefix,
             url_expiry_seconds=worker.environment.url_expiry_seconds,
         )
-    destination = _destination(job, worker, bucket, job_id, folder, keep, progress)
+    destination = _destination(job, worker, bucket, job_id, folder, staging, progress)
     account.delivery = destination.name
     photo, matte = _intake(job, worker, bucket, progress, account)
     fetched = round(1000 * (time.perf_counter() - began))

@@ -5,14 +5,19 @@ Everything is checked when it is read. What is wrong stops the start with its pa
 
 import difflib
 import os
+import re
+import ssl
+import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from pipeline.addresses import BUCKET_NAME, is_base
 from pipeline.job import Color
+from pipeline.variables import cleaned
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
@@ -48,11 +53,19 @@ class StepChoices(_Section):
     upscale: Implementation
 
 
+class Phase0(_Section):
+    """The vehicle."""
+
+    matte_side: int = Field(ge=32, le=2048, multiple_of=32)
+    vehicle_score: float = Field(ge=0, le=1)
+    uncertain_below: float = Field(ge=0, le=1)
+    small: int = Field(ge=0)
+
+
 class Phase1(_Section):
     """Sanitize."""
 
     segmenter: Literal["sam", "sam2"]
-    vehicle_score: float = Field(ge=0, le=1)
     side: int = Field(ge=1024, le=4096)
     score_threshold: float = Field(ge=0, le=1)
     box_size_cap: float = Field(gt=0, le=1)
@@ -123,11 +136,7 @@ class Phase2(_Section):
 
     side: int = Field(ge=256, le=2048, multiple_of=64)
     grade: bool
-    matte_side: int = Field(ge=32, le=2048, multiple_of=32)
     depth: Literal["depth-anything", "zoedepth"]
-    matte_neural_uncertain_below: float = Field(ge=0, le=1)
-    matte_uncertain_below: float = Field(ge=0, le=1)
-    matte_in_box_uncertain_below: float = Field(ge=0, le=1)
     sdxl: Sdxl
     presets: Presets
     controlnet: ControlNet
@@ -170,45 +179,129 @@ class Settings(_Section):
     input: Input
     model_cache: Models
     steps: StepChoices
+    phase0: Phase0
     phase1: Phase1
     phase2: Phase2
     phase3: Phase3
     phase4: Phase4
 
 
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest above it that is there. Raises OSError where that cannot be told."""
+    return next(there for there in (path, *path.absolute().parents) if there.exists())
+
+
+def _folder(path: Path) -> Path:
+    """It is one, or can become one."""
+    try:
+        there = _nearest(path)
+    except OSError as error:  # its name is too long, or it may not be looked at
+        raise ValueError("it cannot be reached") from error
+    if not there.is_dir():
+        raise ValueError("a file is in its place")
+    return path
+
+
+def _file(path: Path) -> Path:
+    if not os.access(path, os.R_OK) or path.is_dir():
+        raise ValueError("there is no such file")
+    return path
+
+
+def _authorities(path: Path) -> Path:
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # ssl.SSLError is one
+        raise ValueError("it holds no certificates") from error
+    return path
+
+
+def _region(text: str) -> str:
+    """What botocore signs for; it refuses anything else."""
+    if text.isdigit() or not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", text):
+        raise ValueError("no region")
+    return text
+
+
+def _key_part(text: str) -> str:
+    invisible = any(unicodedata.category(character) in ("Cc", "Cs") for character in text)  # Cs: bytes that are no UTF-8
+    if invisible or len(text.encode()) > 900 or {".", ".."} & set(text.split("/")):
+        raise ValueError("no part of a key")
+    return text
+
+
+def _key_id(text: str) -> str:
+    if not (text.isascii() and text.isprintable()) or set(text) & set(" /,"):
+        raise ValueError("no access key")
+    return text
+
+
+def _base(url: str) -> str:
+    if not is_base(url):
+        raise ValueError("no URL")
+    return url
+
+
+_Folder = Annotated[Path, AfterValidator(_folder)]
+_File = Annotated[Path, AfterValidator(_file)]
+_Base = Annotated[str, AfterValidator(_base)]
+#: Seconds in a year: a longer time is a slip of the keyboard, and far longer ones are refused by the system's clocks.
+YEAR = 366 * 24 * 3600
+
+
 class Environment(BaseModel):
-    """The deployment, from environment variables of the same names in capitals."""
+    """The deployment, from environment variables of the same names in capitals.
+
+    Each field's description says what is allowed, for the sentence that refuses the rest: "must be …".
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model_volume_path: Path | None = None
-    engine: Literal["auto", "classical", "neural"] = "auto"
-    output_dir: Path = Path("/tmp/gemini3_output")
-    bucket_endpoint_url: str | None = None
-    bucket_access_key_id: str | None = None
+    model_volume_path: _Folder | None = Field(None, description="the path of a folder, not of a file")
+    # Beside the code; `model_cache.embedded.DEFAULT` is the same folder, and the pod's web process may import nothing of it.
+    networks_path: _Folder = Field(Path(__file__).resolve().parents[1] / ".networks", description="the path of a folder, not of a file")
+    engine: Literal["auto", "classical", "neural"] = Field("auto", description="auto, classical or neural")
+    output_dir: _Folder = Field(Path("/tmp/gemini3_output"), description="the path of a folder, not of a file")
+    bucket_endpoint_url: _Base | None = Field(
+        None, description="an http or https URL such as https://s3.eu-central-1.amazonaws.com, without user, query and fragment"
+    )
+    bucket_access_key_id: Annotated[str, AfterValidator(_key_id)] | None = Field(
+        None, description="printable ASCII characters without blanks, commas and slashes"
+    )
     bucket_secret_access_key: SecretStr | None = None
-    bucket_name: str | None = None
-    bucket_region: str | None = None
-    bucket_prefix: str = ""
-    url_expiry_seconds: int = Field(604800, ge=1, le=604800)
-    public_base_url: str | None = None
-    allow_private_urls: bool = False
-    job_timeout_seconds: float = Field(300, gt=0)
-    max_input_mb: float = Field(50, gt=0)
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    pipeline_config: Path | None = None
-    workers: int = Field(1, ge=1)
+    bucket_name: str | None = Field(
+        None, pattern=BUCKET_NAME, description="a bucket's name: 2 to 255 letters, digits, dots, hyphens and underscores"
+    )
+    bucket_region: Annotated[str, AfterValidator(_region)] | None = Field(
+        None, description="at most 63 letters, digits and hyphens, such as eu-central-1"
+    )
+    bucket_prefix: Annotated[str, AfterValidator(_key_part)] = Field(
+        "", description="the beginning of a key such as shop/vectors, at most 900 bytes, without control characters and segments . and .."
+    )
+    bucket_addressing: Literal["auto", "path", "virtual"] = Field("auto", description="auto, path or virtual")
+    aws_ca_bundle: Annotated[_File, AfterValidator(_authorities)] | None = Field(
+        None, description="the path of a file of certificates (PEM) that can be read"
+    )
+    url_expiry_seconds: int = Field(604800, ge=1, le=604800, description="a whole number from 1 to 604800 (seven days)")
+    public_base_url: _Base | None = Field(
+        None, description="an http or https URL such as https://cdn.example.com/art, without user, query and fragment"
+    )
+    allow_private_urls: bool = Field(default=False, description="on or off (or 1 and 0, true and false, yes and no)")
+    job_timeout_seconds: float = Field(300, gt=0, le=YEAR, description=f"a number of seconds above 0, {YEAR} at most")
+    max_input_mb: float = Field(50, ge=0.001, le=100_000, description="a number of megabytes from 0.001 to 100000")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="debug, info, warning or error")
+    pipeline_config: _File | None = Field(None, description="the path of a file that is there and can be read")
+    workers: int = Field(1, ge=1, le=256, description="a whole number from 1 to 256")
     # Accepted from old deployments, without effect: xformers is not used, and the card is asked, not told.
     disable_xformers: str | None = None
     gpu_model: str | None = None
-    # Set by RunPod inside its workers.
-    runpod_pod_id: str | None = None
+    # Set by RunPod inside its serverless workers; RUNPOD_POD_ID alone, which workers have too, is a pod's.
     runpod_endpoint_id: str | None = None
 
     @property
     def in_runpod(self) -> bool:
-        """Whether this process runs as a RunPod serverless worker."""
-        return bool(self.runpod_pod_id or self.runpod_endpoint_id)
+        """Whether this is a RunPod serverless worker, whose disk nobody reaches. A pod is a machine like any other."""
+        return bool(self.runpod_endpoint_id)
 
     @property
     def volume(self) -> Path | None:
@@ -274,11 +367,17 @@ def environment(values: Mapping[str, str] | None = None) -> Environment:
 def environment_of(kind: type[_E], values: Mapping[str, str] | None = None) -> _E:
     """`environment` as a door's own class, which has further variables."""
     source = os.environ if values is None else values
+    given = {name.lower(): text for name, value in source.items() if name.lower() in kind.model_fields and (text := cleaned(value))}
+    words = {name: text.lower() for name, text in given.items() if get_origin(kind.model_fields[name].annotation) is Literal}
     try:
-        given = {k.lower(): v for k, v in source.items() if k.lower() in kind.model_fields and v != ""}
-        if "log_level" in given:
-            given["log_level"] = given["log_level"].lower()
-        return kind.model_validate(given)
+        return kind.model_validate(given | words)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise SettingsError(f"Environment variable {str(first['loc'][0]).upper()}: {first['msg']}.") from None
+        name = str(error.errors(include_url=False, include_input=False)[0]["loc"][0])
+        raise SettingsError(f"Environment variable {name.upper()} must be {kind.model_fields[name].description}.") from None
+
+
+def check_output_folder(environment: Environment) -> None:
+    """For doors that keep jobs' files there: it can be written to. Raises `SettingsError`."""
+    folder = environment.output_dir
+    if not os.access(_nearest(folder), os.W_OK | os.X_OK):
+        raise SettingsError(f"Environment variable OUTPUT_DIR must be a folder that can be written to; {folder} cannot.")

@@ -1,5 +1,6 @@
 """What the shell's commands have in common: errors as a last line that begins with a code, and the exit status."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +8,11 @@ import typer
 
 from pipeline import service
 from pipeline.errors import CALLERS_FAULT, Code, JobError
+from pipeline.palette import shown
 from pipeline.settings import SettingsError
+
+#: What typer answers after Ctrl-C.
+_INTERRUPTED = 130
 
 
 def read_file(path: str | Path) -> bytes:
@@ -15,7 +20,54 @@ def read_file(path: str | Path) -> bytes:
     try:
         return Path(path).read_bytes()
     except OSError as error:
-        raise JobError(Code.INPUT_UNREACHABLE, f"{path} cannot be read: {error.strerror}.") from error
+        raise JobError(Code.INPUT_UNREACHABLE, f"{_named(path)} cannot be read: {error.strerror}.") from error
+
+
+def _named(path: str | Path) -> str:
+    """A path for a sentence."""
+    return shown(str(path), 200)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise `INVALID_INPUT` unless files can be put into the folder, which need not be there yet: before the work, not after it."""
+    place, reason = folder, None
+    try:
+        while not place.exists() and not place.is_symlink():
+            place = place.parent
+        if not place.is_dir():
+            reason = "it is a link to nothing" if not place.exists() else "it is a file"
+        elif not os.access(place, os.W_OK | os.X_OK):
+            reason = "it takes no files"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise JobError(Code.INVALID_INPUT, f"Nothing can be written into {_named(place)}: {reason}; name another folder.")
+
+
+def check_file(file: Path) -> None:
+    """Raise `INVALID_INPUT` unless the file can be written; its folder has to be there."""
+    try:
+        reason = "it is a folder" if file.is_dir() else None if file.parent.is_dir() else "its folder is not there"
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise JobError(Code.INVALID_INPUT, f"{_named(file)} cannot be written: {reason}; name another file.")
+    check_folder(file.parent)
+
+
+def say(line: str) -> None:
+    """Print a line. A path comes out as the file system has it, in bytes that may be no text where it is read."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def numbers(text: str, name: str) -> list[float]:
+    """The parts of an option such as --vehicle-box. Raises `INVALID_INPUT`."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise JobError(Code.INVALID_INPUT, f"{name}: must be numbers separated by commas, such as 0.1,0.2,0.9,0.8.") from None
 
 
 def listed(text: str) -> list[str]:
@@ -33,7 +85,8 @@ def exit_status(error: JobError) -> int:
 def run_app(app: typer.Typer, name: str, arguments: list[str] | None = None) -> int:
     """Run a command; when it fails, the last line on standard error begins with the error's code."""
     try:
-        app(args=arguments, prog_name=name, standalone_mode=False)
+        if app(args=arguments, prog_name=name, standalone_mode=False) == _INTERRUPTED:  # typer catches the interrupt itself
+            raise KeyboardInterrupt
     except (typer.Abort, KeyboardInterrupt):
         error = JobError(Code.CANCELLED, "The job was cancelled.")
     except SettingsError as fault:

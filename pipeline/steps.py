@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.palette import Palette
-from pipeline.values import Box, Found, Frame, Gray, Mask, Matte, Rgb
+from pipeline.values import Box, Found, Gray, Mask, Matte, Plane, Rgb
 
 #: Told how far a long step is, 0..1; raises `CANCELLED` or `TIMED_OUT` when the job has to end here.
 Tell: TypeAlias = Callable[[float], None]
@@ -41,14 +41,18 @@ class Brief:
 
 #: (rgb (S,S,3), where to look in the square's pixels, labels to look for) → what was found there, scores 0..1.
 Find: TypeAlias = Callable[[Rgb, Box, Sequence[str]], list[Found]]
-#: (rgb (S,S,3), where to look in the square's pixels) → every vehicle there.
-Locate: TypeAlias = Callable[[Rgb, Box], list[Found]]
+#: (rgb (H,W,3)) → (n,m) float32 0..1 over the same picture: how probably each point belongs to what stands out in it.
+Look: TypeAlias = Callable[[Rgb], Plane]
+#: (rgb (H,W,3)) → how surely the picture shows a vehicle, and how surely it shows a wheel or a grille that fills it; 0..1 each.
+Verdict: TypeAlias = Callable[[Rgb], tuple[float, float]]
+#: (rgb (H,W,3)) → every vehicle there, in its pixels.
+Locate: TypeAlias = Callable[[Rgb], list[Found]]
 #: (rgb (S,S,3), found) → for each a (S,S) mask of exactly its pixels, undilated.
 MaskOf: TypeAlias = Callable[[Rgb, Sequence[Found]], list[Mask]]
 #: (rgb (S,S,3), mask (S,S)) → rgb with the masked pixels replaced; all others are untouched.
 Inpaint: TypeAlias = Callable[[Rgb, Mask], Rgb]
-#: (rgb (S,S,3), frame, vehicle box in the square's pixels or None) → the vehicle's matte; raises NO_VEHICLE.
-MatteOf: TypeAlias = Callable[[Rgb, Frame, Box | None], Matte]
+#: (rgb (S,S,3), a vehicle's box in its pixels) → the matte of what stands out there, empty where nothing does.
+MatteOf: TypeAlias = Callable[[Rgb, Box], Matte]
 #: (rgb (S,S,3)) → (S,S) uint8 depth, near is bright.
 Depth: TypeAlias = Callable[[Rgb], Gray]
 #: (rgb (S,S,3), vehicle mask (S,S)) → (S,S,3) simplified picture, not yet graded to the palette.
@@ -88,26 +92,28 @@ class WarmUp(Protocol):
 class Steps:
     """One engine. `finds` names the labels that `find` can find at all; None marks a step that the engine has not.
 
-    `locate` None: `matte` searches for the vehicle itself. Exactly one of `draw`, which simplifies the photograph, and
-    `redraw`, which makes a new picture, is given. `models` gives the revision of every model that the steps use; `few_step` says
-    whether the few-step LoRA is installed. `expected_seconds`: what each network will take on a processor, told beforehand.
+    `look` outlines what stands out, `verdict` says whether that is a vehicle, `locate` finds vehicles by name, `matte` outlines one again
+    in a picture that was changed; without `look` a vehicle can only be cut out of a box. Exactly one of `draw`, which simplifies the
+    photograph, and `redraw`, which makes a new picture, is given. `models` gives the revision of every model that the steps use;
+    `few_step` says whether the few-step LoRA is installed. `expected_seconds`: what each network will take on a processor, told beforehand.
     `warm_up`: None where there is nothing to wait for. `cache_counts`: how often networks were read from the volume (`loads`), brought
     to the card (`moves`), there when asked for (`hits`), had to leave it (`evictions`), since the start; empty without networks.
     """
 
     name: str
     finds: frozenset[str]
-    find: Find
+    look: Look | None
+    verdict: Verdict | None
     locate: Locate | None
+    matte: MatteOf | None
+    find: Find
     mask: MaskOf
     inpaint: Inpaint
-    matte: MatteOf
     depth: Depth | None
     draw: Draw | None
     redraw: Redraw | None
     upscale: Upscale
     models: Mapping[str, str]
-    matte_is_neural: bool = False
     few_step: bool = False
     expected_seconds: Mapping[str, float] = field(default_factory=dict)
     watch_memory: WatchMemory = _no_card

@@ -1,8 +1,8 @@
 """The values that travel from phase to phase.
 
-Every picture after the intake is a *square*: the upright photo letterboxed, never stretched. Squares of
-different sides show the same scene; positions are carried from one to another by their sides' ratio.
-Pixel (column x, row y) covers the continuous square [x, x+1) × [y, y+1).
+Every picture after phase 0 is a *square* around the vehicle (the whole photo's with its background kept), which may reach beyond the
+photo; nothing is ever stretched. Squares of different sides show the same scene; positions are carried from one to another by their
+sides' ratio. Pixel (column x, row y) covers the continuous square [x, x+1) × [y, y+1).
 """
 
 from dataclasses import dataclass
@@ -14,22 +14,30 @@ from numpy.typing import NDArray
 Rgb: TypeAlias = NDArray[np.uint8]  # (H, W, 3), sRGB
 Gray: TypeAlias = NDArray[np.uint8]  # (H, W), 0..255
 Mask: TypeAlias = NDArray[np.bool_]  # (H, W)
+Plane: TypeAlias = NDArray[np.float32]  # (H, W)
 Box: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """An upright photograph: `rgb` (H, W, 3) uint8 sRGB; `alpha` (H, W) uint8 or None; `digest` sha256 of the file."""
+    """An upright photograph: `rgb` (H, W, 3) uint8 sRGB; `alpha` (H, W) uint8 or None; `digest` sha256 of the file.
+
+    `orientation`: the EXIF orientation 1..8 of the file (TIFF 6.0, tag 274), by which it was turned upright.
+    """
 
     rgb: Rgb
     alpha: Gray | None
     digest: str
     warnings: tuple[str, ...] = ()
+    orientation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How the upright photo (`photo_width` × `photo_height` pixels) lies in a square of side `size`: x' = x0 + scale · x."""
+    """How the upright photo (`photo_width` × `photo_height` pixels) lies in a square of side `size`: x' = x0 + scale · x.
+
+    `x0` and `y0` are negative where the square shows a part of the photo only.
+    """
 
     size: int
     photo_width: int
@@ -40,9 +48,16 @@ class Frame:
 
     @classmethod
     def fit(cls, width: int, height: int, size: int) -> "Frame":
-        """The photo's longest side fills the square; the offsets are whole pixels of this square."""
+        """The square of the whole photo: its longest side fills it; the offsets are whole pixels of this square."""
         scale = size / max(width, height)
         return cls(size, width, height, scale, float(int((size - width * scale) / 2)), float(int((size - height * scale) / 2)))
+
+    @classmethod
+    def around(cls, box: Box, width: int, height: int, size: int, margin: float) -> "Frame":
+        """The square about the centre of `box` (the photo's pixels) that holds it and `margin` of its longer side on each side."""
+        side = (1 + 2 * margin) * max(box[2] - box[0], box[3] - box[1])
+        scale = size / side
+        return cls(size, width, height, scale, size / 2 - scale * (box[0] + box[2]) / 2, size / 2 - scale * (box[1] + box[3]) / 2)
 
     def at(self, side: int) -> "Frame":
         """The same placement in a square of another side."""
@@ -50,9 +65,15 @@ class Frame:
         return Frame(side, self.photo_width, self.photo_height, self.scale * k, self.x0 * k, self.y0 * k)
 
     @property
+    def photo(self) -> Box:
+        """Where the whole photo lies, in the square's pixels; it may reach beyond the square."""
+        return (self.x0, self.y0, self.x0 + self.photo_width * self.scale, self.y0 + self.photo_height * self.scale)
+
+    @property
     def content(self) -> Box:
         """The photo's part of the square, in the square's pixels."""
-        return (self.x0, self.y0, self.x0 + self.photo_width * self.scale, self.y0 + self.photo_height * self.scale)
+        x0, y0, x1, y1 = self.photo
+        return (max(0.0, x0), max(0.0, y0), min(float(self.size), x1), min(float(self.size), y1))
 
     def to_square(self, box: Box) -> Box:
         """Fractions of the upright photo to the square's pixels."""
@@ -81,13 +102,30 @@ class Matte:
 
 
 @dataclass(frozen=True, slots=True)
+class Vehicle:
+    """Phase 0's answer: the vehicle's part of the photo in its square, and its outline.
+
+    `rgb` (S, S, 3) uint8 sRGB, black where the square reaches beyond the photo; `frame` of size S; `matte` (S, S).
+    """
+
+    rgb: Rgb
+    frame: Frame
+    matte: Matte
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
-    """One thing to remove: `quad` (K, 2) float32 corners in the square's pixels, `score` 0..1, `text` as read, if any."""
+    """One thing to remove: `quad` (K, 2) float32 corners in the square's pixels, `score` 0..1, `text` as read, if any.
+
+    `outlined`: whether the corners are the thing's own; not those of the characters on it alone.
+    """
 
     label: str
     score: float
     quad: NDArray[np.float32]
     text: str = ""
+    outlined: bool = True
 
     @property
     def box(self) -> Box:
@@ -100,7 +138,8 @@ class Found:
 class CleanPlate:
     """Phase 1's answer: the photo in its square without what had to go.
 
-    `rgb` (S, S, 3) uint8 sRGB; `matte` of the vehicle; `removed` what went, `removed_mask` (S, S) its pixels.
+    `rgb` (S, S, 3) uint8 sRGB; `matte` of the vehicle; `removed` what went, `removed_mask` (S, S) its pixels; `plates` the outlines of
+    the plates that lost their characters, (K, 2) float32 corners each, pixels.
     """
 
     rgb: Rgb
@@ -109,6 +148,7 @@ class CleanPlate:
     removed: tuple[Found, ...]
     removed_mask: Mask
     warnings: tuple[str, ...] = ()
+    plates: tuple[NDArray[np.float32], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

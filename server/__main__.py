@@ -30,7 +30,7 @@ def serve(
     Try it:
 
         curl -o car.jpg http://127.0.0.1:5090/api/v1/sample
-        curl -F file=@car.jpg -F vehicle_box=0.2,0.35,0.81,0.8 http://127.0.0.1:5090/api/v1/process
+        curl -F file=@car.jpg http://127.0.0.1:5090/api/v1/process
 
     SIGTERM or Ctrl-C stops it: the job at hand gets up to 30 s, and goes back to its place in the queue if they do not suffice.
 

@@ -5,6 +5,7 @@ other end closes then, and on Linux the kernel is asked for a signal besides, wh
 """
 
 import base64
+import contextlib
 import contextvars
 import ctypes
 import os
@@ -14,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,35 +82,48 @@ def _heard(event: Mapping[str, Any]) -> None:
 class Outcome:
     """What became of a job's work: one of the two, or neither while it goes on."""
 
-    result: dict[str, Any] | None = None
+    delivered: service.Delivered | None = None
     error: JobError | None = None
 
 
 def _work(taken: queue.Claim, pod: Pod, worker: service.Worker, progress: Progress, outcome: Outcome) -> None:
-    """Do the job in this thread."""
+    """Do the job in this thread. What it makes lies in the attempt's own folder: the job's may be somebody else's by now."""
     folder = files.folder_of(pod, taken.job_id)
     cache = worker.steps.cache_counts()
     try:
-        files.clear_outputs(folder)
         raw = dict(taken.request)
         for key, name in (("image_base64", taken.picture), ("matte_base64", taken.matte)):
             if name is not None:
                 raw[key] = base64.b64encode((folder / name).read_bytes()).decode()
-        answer = service.perform(taken.job_id, raw, worker, progress, folder=folder, keep=True)
-        metrics.VRAM.set(max(answer["peak_vram_mb"] * 1e6, 0))
-        outcome.result = answer | _paths(folder)
+        staging = service.Staging(files.attempt_of(pod, taken.lease), folder)
+        outcome.delivered = service.attempt(taken.job_id, raw, worker, progress, staging)
+        metrics.VRAM.set(max(outcome.delivered.answer["peak_vram_mb"] * 1e6, 0))
     except Exception as fault:  # noqa: BLE001 - a bug has an id by now, and the thread's end is the job's
         outcome.error = service.explain(fault)
     metrics.used_cache(cache, worker.steps.cache_counts())
 
 
-def _paths(folder: Path) -> dict[str, str]:
-    """Where the files are on this machine."""
-    return {f"{kind}_path": str(folder / name) for kind, name in files.OUTPUTS.items() if (folder / name).exists()}
+def _result(delivered: service.Delivered, attempt: Path, folder: Path) -> dict[str, Any]:
+    """The job's result: the answer, and where the files will be on this machine."""
+    paths = {f"{kind}_path": str(folder / name) for kind, name in files.OUTPUTS.items() if (attempt / name).exists()}
+    return delivered.answer | paths
+
+
+def _place(attempt: Path, folder: Path, complete: bool) -> int:
+    """What `queue.finish` has done with the files, see there."""
+    if complete:
+        files.keep(attempt, folder)
+    else:
+        files.clear_outputs(folder)
+    return files.size_of(folder)
 
 
 def do(slot: int, taken: queue.Claim, pod: Pod, worker: service.Worker, database: Database, stopping: threading.Event) -> bool:
-    """Do one job to its end; False when this process can do no other job after it."""
+    """Do one job to its end; False when this process can do no other job after it.
+
+    Until `queue.finish` has proven that the job is still this lease's, nothing is changed that others see but objects in a bucket, which
+    are taken back where it is not.
+    """
     recorder, outcome, began = Recorder(taken.job_id), Outcome(), time.monotonic()
     progress = Progress(
         send=recorder.report, interval=REPORT, ended=lambda phase, seconds: metrics.PHASE_SECONDS.labels(phase).observe(seconds)
@@ -123,20 +138,15 @@ def do(slot: int, taken: queue.Claim, pod: Pod, worker: service.Worker, database
     thread.start()
     if not _watch(thread, taken, recorder, progress, database, stopping):
         return False
-    folder = files.folder_of(pod, taken.job_id)
     error = outcome.error
-    if outcome.result is None and error is None:
+    if outcome.delivered is None and error is None:
         error = service.explain(RuntimeError("the job's thread ended without a word"))
     if error is not None:
         context.run(structlog.get_logger().warning, "job_failed", code=error.code, sentence=error.sentence)
-        files.clear_outputs(folder)
     else:
         recorder.report(Report(0, "deliver", "done", 1.0))
-    told = (str(error.code), error.sentence) if error else None
-    over = queue.finish(database, taken, recorder.take(), result=outcome.result, error=told, size=files.size_of(folder))
+    over = _finish(taken, pod, database, recorder, outcome.delivered, error)
     if over is not None:
-        if over.status == "cancelled":
-            files.clear_outputs(folder)
         metrics.ended(over)
         metrics.JOB_SECONDS.labels(over.status).observe(time.monotonic() - began)
     if error is not None and error.fatal:
@@ -145,11 +155,37 @@ def do(slot: int, taken: queue.Claim, pod: Pod, worker: service.Worker, database
     return True
 
 
+def _finish(
+    taken: queue.Claim,
+    pod: Pod,
+    database: Database,
+    recorder: Recorder,
+    delivered: service.Delivered | None,
+    error: JobError | None,
+) -> queue.Ended | None:
+    """End the job, see `queue.finish`. Unless it completed, nothing of this attempt stays."""
+    folder, attempt = files.folder_of(pod, taken.job_id), files.attempt_of(pod, taken.lease)
+    with contextlib.ExitStack() as after:
+        after.callback(files.remove, attempt)
+        over = queue.finish(
+            database,
+            taken,
+            recorder.take(),
+            result=None if delivered is None else _result(delivered, attempt, folder),
+            error=None if error is None else (str(error.code), error.sentence),
+            place=partial(_place, attempt, folder),
+        )
+        if delivered is not None and (over is None or over.status != "completed"):
+            delivered.withdraw()
+    return over
+
+
 def _watch(
     thread: threading.Thread, taken: queue.Claim, recorder: Recorder, progress: Progress, database: Database, stopping: threading.Event
 ) -> bool:
-    """Keep the job's lease, store what it tells and pass a cancel on, until its thread ends; False when it was put back instead."""
-    renewed, stopped_at = time.monotonic(), None
+    """Keep the job's lease, store what it tells and pass a cancel on, until its thread ends; False when it was put back instead, or when
+    the job is somebody else's by now and the thread does not end for that: nobody else would end this process."""
+    renewed, stopped_at, lost_at = time.monotonic(), None, None
     while True:
         thread.join(LOOK)
         if not thread.is_alive():
@@ -162,6 +198,10 @@ def _watch(
         held = queue.look(database, taken)
         if held.cancel or not held.own:
             progress.cancelled.set()
+        if not held.own:
+            lost_at = lost_at or now
+            if now - lost_at > LAST_SECONDS:
+                return False
         if recorder.told or now - renewed > RENEW:
             queue.renew(database, taken, recorder.take())
             renewed = now
@@ -182,8 +222,7 @@ def _bind_to_parent() -> None:
 
 def _settle(pod: Pod, database: Database, slot: int | None) -> None:
     """Decide about jobs whose engine is gone, see `queue.reap`."""
-    for over in queue.reap(database, slot):
-        files.clear_outputs(files.folder_of(pod, over.job_id))
+    for over in queue.reap(database, slot, partial(files.clear_job, pod)):
         metrics.ended(over)
 
 

@@ -8,6 +8,7 @@ import anyio
 from anyio import to_thread
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from server import jobs
 from server.database import Database
@@ -22,23 +23,28 @@ LISTENERS = 200
 async def stream(database: Database, job_id: str, last: int, room: asyncio.Semaphore) -> Response:
     """The events after number `last`. 204 where the job is over and everything was told: a browser then asks no more.
 
-    Raises `NOT_FOUND`, and `RATE_LIMITED` where there is no room for another listener.
+    Raises `NOT_FOUND`; the answer itself raises `RATE_LIMITED` where there is no room for another listener.
     """
     status, _, told = await to_thread.run_sync(jobs.told_since, database, job_id, last)
     if status in jobs.OVER and not told and last:
         return Response(status_code=204)
-    if room.locked():
-        sentence = f"{LISTENERS} listeners follow jobs already; ask for the job itself, which tells the same."
-        raise Problem(PodCode.RATE_LIMITED, sentence, headers={"Retry-After": "10"})
-    return EventSourceResponse(
-        _heard(database, job_id, last, room), ping=ALIVE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
+    return _Stream(_events(database, job_id, last), room)
 
 
-async def _heard(database: Database, job_id: str, last: int, room: asyncio.Semaphore) -> AsyncIterator[ServerSentEvent]:
-    async with room:
-        async for event in _events(database, job_id, last):
-            yield event
+class _Stream(EventSourceResponse):
+    """A stream of events that has one of the places in `room` from its beginning to its end."""
+
+    def __init__(self, told: AsyncIterator[ServerSentEvent], room: asyncio.Semaphore) -> None:
+        super().__init__(told, ping=ALIVE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        self._room = room
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer. Raises `RATE_LIMITED`: a place is there and taken at once, or there is none, and nobody waits for one."""
+        if self._room.locked():
+            sentence = f"{LISTENERS} listeners follow jobs already; ask for the job itself, which tells the same."
+            raise Problem(PodCode.RATE_LIMITED, sentence, headers={"Retry-After": "10"})
+        async with self._room:  # a semaphore that is not locked does not suspend
+            await super().__call__(scope, receive, send)
 
 
 async def _events(database: Database, job_id: str, last: int) -> AsyncIterator[ServerSentEvent]:

@@ -1,4 +1,11 @@
-"""A job's files: `OUTPUT_DIR/{job_id}/` holds its picture, what was made of it, and nothing else."""
+"""A job's files: `OUTPUT_DIR/{job_id}/` holds its picture, what was made of it, and nothing else.
+
+A job may be at work twice: one engine is silent for so long that another begins the job again, and then goes on. So each attempt writes
+into a folder of its own, named by its lease, and what is in a job's folder changes only inside the transaction of `server.queue` that
+proves whose the job is (`keep`, `clear_outputs`). Such transactions come one after another, of all processes; the first that ends the
+job takes the lease with it, and every later one finds that it has nothing to change. A process that ends in mid-transaction leaves the
+job at work, and whoever decides about it then clears its folder.
+"""
 
 import errno
 import re
@@ -84,21 +91,49 @@ def incoming(pod: Pod) -> Path:
     return path
 
 
+def attempt_of(pod: Pod, lease: str) -> Path:
+    """Where the engine that holds this lease writes; on the same file system as the jobs' folders, and there once it has written."""
+    return pod.own_folder / "attempts" / lease
+
+
+def attempts(pod: Pod) -> list[Path]:
+    """All attempts' folders."""
+    folder = pod.own_folder / "attempts"
+    return list(folder.iterdir()) if folder.exists() else []
+
+
 def remove(folder: Path) -> None:
-    """Remove a folder, if it is there, and what is in it."""
-    if folder.exists():
-        shutil.rmtree(folder)
+    """Remove a folder and what is in it, as far as it is there: somebody else may be removing it too."""
+    shutil.rmtree(folder, onerror=_unless_gone)
+
+
+def _unless_gone(_function: object, _path: str, fault: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(fault[1], FileNotFoundError):
+        raise fault[1]
 
 
 def clear_outputs(folder: Path) -> None:
-    """Remove everything but what the job came with, such as the remains of a run that was interrupted."""
+    """Remove everything but what the job came with. For the transaction that decides about the job."""
     for path in folder.iterdir() if folder.exists() else ():
         if path.name in (PICTURE, MATTE):
             continue
         if path.is_dir():
-            shutil.rmtree(path)
+            remove(path)
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
+
+
+def clear_job(pod: Pod, job_id: str) -> None:
+    """`clear_outputs` of a job, as `server.queue.reap` asks for it."""
+    clear_outputs(folder_of(pod, job_id))
+
+
+def keep(attempt: Path, folder: Path) -> None:
+    """Make an attempt's files the job's, and its only ones. For the transaction that completes the job."""
+    clear_outputs(folder)
+    folder.mkdir(exist_ok=True)
+    for path in attempt.iterdir():
+        path.rename(folder / path.name)
 
 
 def size_of(folder: Path) -> int:

@@ -59,7 +59,7 @@ class Guard:
         environment = pod.environment
         self.app = app
         self.key = environment.api_key.get_secret_value() if environment.api_key else None
-        self.hosts, self.origins = frozenset(listed(environment.allowed_hosts.lower())), frozenset(listed(environment.cors_origins))
+        self.hosts, self.origins = frozenset(listed(environment.allowed_hosts)), frozenset(listed(environment.cors_origins))
         self.upload_seconds, self.body_limits = environment.upload_seconds, body_limits
         per_minute = environment.rate_limit_per_minute
         self.rate = RateLimitItemPerMinute(per_minute) if per_minute else None

@@ -1,6 +1,7 @@
 """A submission: the form's fields as a job's keys, its picture on disk, the job in the queue; or a refusal that leaves nothing behind."""
 
 import hashlib
+import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline.data_uri import decode_base64
 from pipeline.errors import Code, JobError
 from pipeline.job import Job, read
 from pipeline.palette import shown
-from pipeline.photo import Limits, decode_base64, sniff
+from pipeline.photo import sniff
 from server import files, jobs
 from server.database import Database
 from server.settings import Pod
@@ -19,16 +21,21 @@ from server.settings import Pod
 #: Stands for a picture that is in a file while the rest of the job is checked.
 _ELSEWHERE = "-"
 _CHUNK = 1 << 20
+#: Characters of a field that holds no picture, and values of a list or of `options`: both are far from what a job can use, and are
+#: counted before anything is taken apart, for a list of a million empty texts takes forty times the memory of its commas.
+_MOST_CHARACTERS, _MOST_VALUES = 100_000, 10_000
+_LONG = frozenset({"options", "image_base64", "matte_base64"})
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a caller sent: `fields` as text, some maybe more than once; the `file`, where there is one; the idempotency key."""
+    """What a caller sent: `fields` as text, some maybe more than once; the `file` and the `matte`, where there are; the idempotency key."""
 
     fields: tuple[tuple[str, str], ...]
     file: IO[bytes] | None
     idempotency_key: str | None
+    matte: IO[bytes] | None = None
 
 
 def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
@@ -38,27 +45,25 @@ def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
         raise JobError(Code.INVALID_INPUT, "Give exactly one of file, image_url and image_base64.")
     if submission.file is None and not raw.keys() & {"image_url", "image_base64"}:
         raise JobError(Code.INVALID_INPUT, "There is no picture: send it as file, or give image_url or image_base64.")
-    job = read(raw if submission.file is None else {**raw, "image_base64": _ELSEWHERE})
+    if submission.matte is not None and raw.keys() & {"matte_url", "matte_base64"}:
+        raise JobError(Code.INVALID_INPUT, "Give at most one of matte, matte_url and matte_base64.")
+    sent = {"image_base64": submission.file, "matte_base64": submission.matte}
+    job = read(raw | {key: _ELSEWHERE for key, file in sent.items() if file is not None})
     if job.delivery == "inline":
         raise JobError(Code.INVALID_INPUT, "delivery: inline has no use here, where GET /api/v1/jobs/{id}/output/svg gives the files.")
-    limits = Limits(pod.max_bytes)
-    picture = decode_base64(job.image_base64, limits) if submission.file is None and job.image_base64 else None
-    matte = decode_base64(job.matte_base64, limits) if job.matte_base64 else None
+    pictures = {
+        files.PICTURE: submission.file or _decoded(job.image_base64, pod.max_bytes),
+        files.MATTE: submission.matte or _decoded(job.matte_base64, pod.max_bytes),
+    }
     request = {key: value for key, value in raw.items() if key not in ("image_base64", "matte_base64")}
     digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode())
     files.check_space(pod, pod.max_bytes)
     folder = files.incoming(pod)
     try:
-        size = _store(folder, submission.file, picture, matte, pod.max_bytes, digest)
-        new = jobs.New(
-            folder.name,
-            request,
-            files.PICTURE if (folder / files.PICTURE).exists() else None,
-            files.MATTE if matte is not None else None,
-            size,
-            digest.hexdigest(),
-            submission.idempotency_key,
-        )
+        stored = {name: _copy(file, folder / name, pod.max_bytes, digest) for name, file in pictures.items() if file is not None}
+        picture, matte = (name if name in stored else None for name in (files.PICTURE, files.MATTE))
+        size = sum(stored.values())
+        new = jobs.New(folder.name, request, picture, matte, size, digest.hexdigest(), submission.idempotency_key)
         return _queue(new, folder, pod, database)
     except BaseException as error:
         files.remove(folder)
@@ -81,45 +86,40 @@ def _queue(new: jobs.New, folder: Path, pod: Pod, database: Database) -> jobs.Qu
     return queued
 
 
-def _store(folder: Path, file: IO[bytes] | None, picture: bytes | None, matte: bytes | None, most: int, digest: Any) -> int:
-    """Write what came into the folder and into the digest; the number of bytes."""
-    size = 0
-    if file is not None:
-        size += _copy(file, folder / files.PICTURE, most, digest)
-    for name, data in ((files.PICTURE, picture), (files.MATTE, matte)):
-        if data is not None:
-            sniff(data[: files.HEAD], "The picture" if name == files.PICTURE else "The matte")
-            (folder / name).write_bytes(data)
-            digest.update(name.encode() + hashlib.sha256(data).digest())
-            size += len(data)
-    return size
+def _decoded(text: str | None, max_bytes: int) -> IO[bytes] | None:
+    return io.BytesIO(decode_base64(text, max_bytes)) if text else None
 
 
 def _copy(source: IO[bytes], target: Path, most: int, digest: Any) -> int:
-    """Copy a picture, refusing what is none by its first bytes, and what has more than `most`."""
+    """Copy a picture, refusing what is none by its first bytes, and what has more than `most`; into the digest too. The number of bytes."""
+    subject = "The picture" if target.name == files.PICTURE else "The matte"
     head = source.read(files.HEAD)
-    sniff(head)
+    sniff(head, subject)
     content, size, chunk = hashlib.sha256(), 0, head
     with target.open("xb") as file:
         while chunk:
             size += len(chunk)
             if size > most:
-                raise JobError(Code.INPUT_TOO_LARGE, f"The picture has more than {most:,} bytes, the limit.")
+                raise JobError(Code.INPUT_TOO_LARGE, f"{subject} has more than {most:,} bytes, the limit.")
             content.update(chunk)
             file.write(chunk)
             chunk = source.read(_CHUNK)
-    digest.update(files.PICTURE.encode() + content.digest())
+    digest.update(target.name.encode() + content.digest())
     return size
 
 
 def job_keys(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The job that the form's fields say: each as the type that its key has, the JSON field `options` as it is.
+    """The job that the form's fields say: each as the type that its key has, the JSON field `options` as it is. An empty field is as none,
+    as browsers send what nobody has filled in; but an empty `remove` removes nothing.
 
     Raises `INVALID_INPUT` naming the key.
     """
     given: dict[str, list[str]] = {}
     for key, text in fields:
-        given.setdefault(key, []).append(text)
+        if key not in _LONG and len(key) + len(text) > _MOST_CHARACTERS:
+            raise JobError(Code.INVALID_INPUT, f"{shown(key, 80)}: has more than {_MOST_CHARACTERS:,} characters.")
+        if key == "remove" or (text and not text.isspace()):
+            given.setdefault(key, []).append(text)
     raw = _options(given.pop("options", []))
     for key, texts in given.items():
         if key in raw:
@@ -140,6 +140,8 @@ def _options(texts: list[str]) -> dict[str, Any]:
 
 
 def _json(key: str, text: str) -> Any:
+    if sum(map(text.count, ",:[{")) > _MOST_VALUES:
+        raise JobError(Code.INVALID_INPUT, f"{shown(key, 80)}: holds more than {_MOST_VALUES:,} values.")
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -167,6 +169,8 @@ def _value(key: str, texts: list[str]) -> Any:
     """A field as its key's type. A list may be JSON, comma-separated, or the field several times; an unknown key is left as it is."""
     types = _types().get(key, frozenset({"string"}))
     if "array" in types:
+        if sum(text.count(",") for text in texts) > _MOST_VALUES:
+            raise JobError(Code.INVALID_INPUT, f"{key}: holds more than {_MOST_VALUES:,} values.")
         return [item for text in texts for item in _list(key, text)]
     if len(texts) > 1:
         raise JobError(Code.INVALID_INPUT, f"{shown(key, 80)}: is given twice.")
@@ -184,9 +188,8 @@ def _list(key: str, text: str) -> list[Any]:
     if text.lstrip().startswith("["):
         found = _json(key, text)
         return found if isinstance(found, list) else [found]
-    parts = [part.strip() for part in text.split(",")]
-    if parts == [""]:
-        return []
+    text = text.strip().removesuffix(",")
+    parts = [part.strip() for part in text.split(",")] if text else []
     return [_number(key, part, whole=False) for part in parts] if key == "vehicle_box" else parts
 
 

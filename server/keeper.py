@@ -12,6 +12,7 @@ import sys
 import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import IO
 
 import structlog
@@ -100,8 +101,7 @@ async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stoppin
             await process.wait()
     log.info("engine_ended", slot=slot, status=status)
     await to_thread.run_sync(lambda: queue.note_engine(database, slot, state="down", pid=None))
-    for over in await to_thread.run_sync(lambda: queue.reap(database, slot, late=killed == "late")):
-        await to_thread.run_sync(files.clear_outputs, files.folder_of(pod, over.job_id))
+    for over in await to_thread.run_sync(lambda: queue.reap(database, slot, partial(files.clear_job, pod), late=killed == "late")):
         metrics.ended(over)
 
 
@@ -135,12 +135,18 @@ async def _sweep(pod: Pod, database: Database) -> None:
 
 
 def sweep(pod: Pod, database: Database) -> None:
-    """Delete jobs that ended RETENTION_HOURS ago, the oldest ones while all hold more than RETENTION_GB, and what became no job."""
+    """Delete jobs that ended RETENTION_HOURS ago, the oldest ones while all hold more than RETENTION_GB, what became no job, and what
+    attempts left behind that were interrupted."""
     environment = pod.environment
     gone = jobs.forget_old(database, time.time() - environment.retention_hours * 3600, environment.retention_gb * 1e9)
     uploads, folders = files.stale(pod)
     known = jobs.known(database, (folder.name for folder in folders))
     for folder in [*(files.folder_of(pod, job_id) for job_id in gone), *uploads, *(path for path in folders if path.name not in known)]:
         files.remove(folder)
+    attempts = files.attempts(pod)  # before the leases, each of which is older than its folder
+    held = queue.leases(database)
+    for folder in attempts:
+        if folder.name not in held:
+            files.remove(folder)
     if gone:
         log.info("jobs_forgotten", count=len(gone))

@@ -3,13 +3,16 @@
 A job is taken under a lease that is renewed while the work goes on. An engine that is gone, or renews no more, loses the job, which is
 pending again in its old place, once; a job that ends its engine twice is failed as poisoned.
 
+An engine that lost its job may not know it yet, and goes on. Whatever it wants to change of the job, it therefore says here together with
+its lease, and the transaction that finds the lease still good makes the change, of the job's row and of its files alike (`server.files`).
+
 Leases and deadlines are told by the machine's monotonic clock, which all its processes share: a clock that is set, or a machine that was
 asleep, ends no healthy engine. It begins anew with the machine; a lease from before lies too far in the future, or has run out.
 """
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -120,9 +123,12 @@ def finish(
     *,
     result: Mapping[str, Any] | None = None,
     error: tuple[str, str] | None = None,
-    size: int,
+    place: Callable[[bool], int],
 ) -> Ended | None:
-    """End the job: with its result, or its error's code and sentence. `size` bytes are in its folder now.
+    """End the job: with its result, or its error's code and sentence.
+
+    `place` is called inside the transaction once it is proven that the job is this lease's: it gives the job's folder the attempt's files
+    (True, the job completes) or none, and answers with the folder's bytes. When it raises, nothing is changed.
 
     A job that was to be cancelled is cancelled, whatever became of it. None: it belonged to somebody else by now, and nothing is changed.
     """
@@ -133,7 +139,7 @@ def finish(
         if row.cancel_at is not None:
             result, error = None, (Code.CANCELLED, CANCELLED)
         _store(connection, taken.seq, told)
-        return _end(connection, taken.seq, taken.job_id, result, error, size)
+        return _end(connection, taken.seq, taken.job_id, result, error, place(error is None))
 
 
 def put_back(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
@@ -149,9 +155,10 @@ def put_back(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
     return done
 
 
-def reap(database: Database, slot: int | None, *, late: bool = False) -> list[Ended]:
+def reap(database: Database, slot: int | None, clear: Callable[[str], None], *, late: bool = False) -> list[Ended]:
     """Decide about the jobs whose engine is gone: that of `slot`, which is surely not running, or None: every engine that has been
-    silent for too long. `late`: it was ended because its job took too long.
+    silent for too long. `late`: it was ended because its job took too long. `clear` is called for each inside the transaction, with the
+    job's id: it takes from the job's folder what an engine that ended in mid-transaction may have put there.
 
     Cancelled ones are cancelled, late ones timed out, those begun too often poisoned; any other is pending again in its old place.
     """
@@ -165,6 +172,7 @@ def reap(database: Database, slot: int | None, *, late: bool = False) -> list[En
     ended: list[Ended] = []
     with database.write() as connection:
         for row in connection.execute(lost).all():
+            clear(row.job_id)
             error = _fate(row.cancel_at is not None, late, row.attempts >= TRIES)
             if error is None:
                 connection.execute(update(jobs).where(jobs.c.seq == row.seq).values(**_PENDING))
@@ -189,6 +197,12 @@ def overdue(database: Database, slot: int, grace: float) -> Overdue | None:
     if row.deadline + grace < clock:
         return "late"
     return "silent" if row.lease_until < clock else None
+
+
+def leases(database: Database) -> frozenset[str]:
+    """The leases of all jobs at work."""
+    with database.read() as connection:
+        return frozenset(connection.execute(select(jobs.c.lease).where(jobs.c.lease.is_not(None))).scalars())
 
 
 def note_engine(database: Database, slot: int, **told: Any) -> None:

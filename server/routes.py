@@ -7,7 +7,7 @@ import sys
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote_to_bytes
 
 from anyio import to_thread
 from fastapi import FastAPI, Header, Query, Request
@@ -34,8 +34,11 @@ _REPORT_POLICY = (
 _FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 #: Browsers show a PDF by a viewer of theirs, which a sandbox stops.
 _PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'"
-#: Fields that a form may have.
+#: Bytes of a form's text that are decoded at a time.
+_PIECE = 1 << 16
+#: Fields that a form may have, and those of a job that hold a file, each with an example's name.
 _FIELDS = 100
+_PICTURES = {"file": "car.jpg", "matte": "matte.png"}
 
 
 def body_limits(pod: Pod) -> dict[str, int]:
@@ -43,29 +46,63 @@ def body_limits(pod: Pod) -> dict[str, int]:
     return {"/api/v1/process": pod.max_bytes * 4 // 3 + 1_000_000, "/api/v1/palette": pod.max_bytes + 10_000}
 
 
-async def _form(request: Request, pod: Pod) -> FormData:
+async def _form(request: Request, pod: Pod, most_files: int) -> FormData:
     """The request's form; what is not a form is `INVALID_INPUT`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
         raise Problem(Code.INVALID_INPUT, "Send a form: Content-Type multipart/form-data with the picture as file.", status=415)
+    if kind == "application/x-www-form-urlencoded":
+        return await to_thread.run_sync(_urlencoded, await request.body())
     try:
-        return await request.form(max_files=1, max_fields=_FIELDS, max_part_size=body_limits(pod)[request.url.path])
+        return await request.form(max_files=most_files, max_fields=_FIELDS, max_part_size=body_limits(pod)[request.url.path])
     except HTTPException as fault:
         raise Problem(Code.INVALID_INPUT, f"The form cannot be read: {str(fault.detail).rstrip('.')}.", status=400) from None
     except OSError as fault:  # large files wait on the disk while the rest comes
         raise (files.full() if files.is_full(fault) else fault) from None
 
 
+def _urlencoded(body: bytes) -> FormData:
+    """A form without files, as `curl -d` sends it (URL Standard, application/x-www-form-urlencoded)."""
+    parts = body.split(b"&", _FIELDS)
+    if len(parts) > _FIELDS:
+        raise Problem(Code.INVALID_INPUT, f"The form cannot be read: it has more than {_FIELDS} fields.", status=400)
+    pairs = (part.partition(b"=") for part in parts if part)
+    return FormData([(_unquoted(name), _unquoted(value)) for name, _, value in pairs])
+
+
+def _unquoted(text: bytes) -> str:
+    """`urllib.parse.unquote_plus`, a piece at a time: of a whole it lists what lies between two %, eighty times the text's bytes."""
+    text, decoded, start = text.replace(b"+", b" "), bytearray(), 0
+    while start < len(text):
+        end = start + _PIECE
+        if (cut := text.find(b"%", end - 2, end)) >= 0 and end < len(text):
+            end = cut
+        decoded += unquote_to_bytes(text[start:end])
+        start = end
+    return decoded.decode("utf-8", "replace")
+
+
 def _submission(form: FormData, key: str | None) -> intake.Submission:
-    fields = tuple((name, value) for name, value in form.multi_items() if isinstance(value, str))
-    given = [(name, value) for name, value in form.multi_items() if isinstance(value, UploadFile)]
-    if any(name != "file" for name, _ in given):
-        raise JobError(Code.INVALID_INPUT, "Only the field named file may hold a file.")
-    if any(name == "file" for name, _ in fields):
-        raise JobError(Code.INVALID_INPUT, "file: must be a file (with curl: -F file=@car.jpg).")
+    fields: list[tuple[str, str]] = []
+    given: dict[str, UploadFile] = {}
+    for name, value in form.multi_items():
+        if isinstance(value, str):
+            fields.append((name, value))
+        elif not value.filename and not value.size:
+            continue  # so a browser sends a field that no file was chosen for
+        elif name in given:
+            raise Problem(Code.INVALID_INPUT, f"{name}: is given twice.", status=400)
+        else:
+            given[name] = value
+    if not given.keys() <= _PICTURES.keys():
+        raise JobError(Code.INVALID_INPUT, "Only the fields named file and matte may hold a file.")
+    for name, example in _PICTURES.items():
+        if any(field == name and text for field, text in fields):
+            raise JobError(Code.INVALID_INPUT, f"{name}: must be a file (with curl: -F {name}=@{example}).")
     if key is not None and not _KEY.fullmatch(key):
         raise JobError(Code.INVALID_INPUT, "Idempotency-Key: must be 1 to 255 printable ASCII characters without spaces.")
-    return intake.Submission(fields, given[0][1].file if given else None, key)
+    file, matte = (given[name].file if name in given else None for name in _PICTURES)
+    return intake.Submission(tuple(fields), file, key, matte)
 
 
 def _form_schema() -> dict[str, Any]:
@@ -74,8 +111,9 @@ def _form_schema() -> dict[str, Any]:
     keys = {name: part for name, part in schema["properties"].items() if name != "stroke"}
     stroke = {"type": "string", "contentMediaType": "application/json", "description": "JSON of mode, width and color"}
     file = {"type": "string", "format": "binary", "description": "the photo; image_url or image_base64 in its place"}
+    matte = {"type": "string", "format": "binary", "description": "the vehicle's shape; matte_url or matte_base64 in its place"}
     options = {"type": "string", "contentMediaType": "application/json", "description": "any of the other keys in one JSON object"}
-    return {"type": "object", "properties": {"file": file, "options": options, **keys, "stroke": stroke}}
+    return {"type": "object", "properties": {"file": file, "matte": matte, "options": options, **keys, "stroke": stroke}}
 
 
 _EXAMPLE = {"file": "(the photo)", "palette_hex_list": "FF0000,00FF00,0000FF,FFFFFF,000000", "vehicle_box": "0.1,0.3,0.9,0.9", "size": 2048}
@@ -118,7 +156,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
         idempotency_key: Annotated[str | None, Header(description="the same key with the same request gives the same job")] = None,
     ) -> Response:
         """Queue a job. Each key of the job is a form field, or all of them are one JSON object in `options`; lists are comma-separated."""
-        form = await _form(request, pod)
+        form = await _form(request, pod, len(_PICTURES))
         try:
             queued = await to_thread.run_sync(intake.accept, _submission(form, idempotency_key), pod, database)
         finally:
@@ -153,7 +191,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
     )
     async def palette(request: Request) -> Response:
         """At most `colors` (2 to 64, default 8) colours of the picture `file`, the most frequent first: a start for a palette."""
-        form = await _form(request, pod)
+        form = await _form(request, pod, 1)
         try:
             file, text = form.get("file"), form.get("colors", "8")
             if not isinstance(file, UploadFile):

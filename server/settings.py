@@ -5,48 +5,61 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import AfterValidator, Field, SecretStr
 
-from pipeline.settings import Environment, Settings, SettingsError, environment_of, load
+from pipeline.addresses import is_host, is_origin
+from pipeline.settings import YEAR, Environment, Settings, SettingsError, check_output_folder, environment_of, load
 
 #: Seconds that a job at work may still take when the server stops, and after which a server that stops has ended.
 LAST_SECONDS, STOP_SECONDS = 25.0, 30
 
 
-class PodEnvironment(Environment):
-    """`Environment` and the variables of the pod alone; docs/settings.md says what each means."""
-
-    workers: int = Field(1, ge=0)
-    api_key: SecretStr | None = None
-    rate_limit_per_minute: int = Field(0, ge=0)
-    retention_hours: float = Field(168, gt=0)
-    retention_gb: float = Field(20, gt=0)
-    min_free_mb: float = Field(200, ge=0)
-    upload_seconds: float = Field(300, gt=0)
-    kill_grace_seconds: float = Field(30, gt=0)
-    cors_origins: str = ""
-    allowed_hosts: str = ""
-
-    @field_validator("api_key")
-    @classmethod
-    def _sendable(cls, key: SecretStr | None) -> SecretStr | None:
-        """A header cannot carry anything else, and whoever asks for a key that cannot be sent locks everybody out."""
-        if key is not None and not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
-            raise ValueError("must consist of printable ASCII characters")
-        if key is not None and key.get_secret_value() != key.get_secret_value().strip():
-            raise ValueError("must not begin or end with a space")
-        return key
-
-    @property
-    def in_runpod(self) -> bool:
-        """False: RunPod sets RUNPOD_POD_ID in its pods too, but a pod has a disk whose files it serves itself."""
-        return False
-
-
 def listed(text: str) -> tuple[str, ...]:
     """The parts of a comma-separated variable."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _key(key: SecretStr) -> SecretStr:
+    """A header cannot carry anything else, and whoever asks for a key that cannot be sent locks everybody out."""
+    if not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
+        raise ValueError("it cannot be sent")
+    return key
+
+
+def _origins(text: str) -> str:
+    """As browsers write them, in small letters and without a slash."""
+    origins = [part.lower().rstrip("/") for part in listed(text)]
+    if not all(part == "*" or is_origin(part) for part in origins):
+        raise ValueError("no origins")
+    return ",".join(origins)
+
+
+def _hosts(text: str) -> str:
+    hosts = [part.lower().strip("[]") for part in listed(text)]
+    if not all(is_host(part) for part in hosts):
+        raise ValueError("no hosts")
+    return ",".join(hosts)
+
+
+class PodEnvironment(Environment):
+    """`Environment` and the variables of the pod alone; docs/settings.md says what each means."""
+
+    workers: int = Field(1, ge=0, le=256, description="a whole number from 0 to 256")
+    api_key: Annotated[SecretStr, AfterValidator(_key)] | None = Field(None, description="printable ASCII characters")
+    rate_limit_per_minute: int = Field(0, ge=0, le=1_000_000_000, description="a whole number from 0 (no limit) to 1000000000")
+    retention_hours: float = Field(168, gt=0, description="a number of hours above 0; inf keeps jobs for ever")
+    retention_gb: float = Field(20, gt=0, description="a number of gigabytes above 0; inf sets no limit")
+    min_free_mb: float = Field(200, ge=0, allow_inf_nan=False, description="a number of megabytes, 0 or more")
+    upload_seconds: float = Field(300, gt=0, le=YEAR, description=f"a number of seconds above 0, {YEAR} at most")
+    kill_grace_seconds: float = Field(30, gt=0, le=YEAR, description=f"a number of seconds above 0, {YEAR} at most")
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
+        "", description="sites such as https://shop.example, separated by commas, each with its scheme and without a path; or *"
+    )
+    allowed_hosts: Annotated[str, AfterValidator(_hosts)] = Field(
+        "", description="names of this server such as art.example.com, separated by commas, without scheme and port; empty for all"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +106,12 @@ def read(values: Mapping[str, str] | None = None) -> Pod:
     """
     found = environment_of(PodEnvironment, values)
     pod = Pod(found, load(found.pipeline_config))
+    check_output_folder(found)
     try:
         pod.own_folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise SettingsError(f"Environment variable OUTPUT_DIR: {pod.jobs_folder} cannot be written to: {error.strerror}.") from None
+        sentence = f"Environment variable OUTPUT_DIR must be a folder that can be written to; {pod.jobs_folder} cannot: {error.strerror}."
+        raise SettingsError(sentence) from None
     if not os.access(pod.own_folder, os.W_OK):
-        raise SettingsError(f"Environment variable OUTPUT_DIR: {pod.jobs_folder} cannot be written to.")
+        raise SettingsError(f"Environment variable OUTPUT_DIR must be a folder that can be written to; {pod.own_folder} cannot.")
     return pod

@@ -1,18 +1,24 @@
-"""What all tests share: the photographs beside the project, a worker of the classical engine, and the rule for skips in CI."""
+"""What all tests share: the photographs beside the project, the embedded engine's networks, its worker, and the rule for skips in CI."""
 
 import csv
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
+from model_cache import embedded
+from model_cache.errors import BrokenModel
 from pipeline import service, settings
 from tests.s3_service import s3_service
 
 __all__ = ["s3_service"]
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+#: The folder of the embedded engine's networks, and why tests with the marker `networks` are skipped where it does not hold both.
+NETWORKS = Path(os.environ.get(embedded.VARIABLE) or embedded.DEFAULT).resolve()
+NO_NETWORKS = "the embedded engine's networks are not here"
 
 
 @pytest.fixture(scope="session")
@@ -30,25 +36,61 @@ def vehicles(photos: Path) -> dict[str, list[float]]:
     return {r["file"]: [float(v) for v in r["vehicle_bbox"].split(",")] for r in rows if r["vehicle_bbox"]}
 
 
+@cache
+def has_networks() -> bool:
+    """Whether both networks are here."""
+    try:
+        return set(embedded.served(NETWORKS)) == set(embedded.networks())
+    except BrokenModel:
+        return False
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what needs the networks where they are not here."""
+    if item.get_closest_marker("networks") is not None and not has_networks():
+        pytest.skip(NO_NETWORKS)
+
+
+def without_networks(reporter: pytest.TerminalReporter) -> int:
+    """How many tests were skipped for want of the networks."""
+    return sum(NO_NETWORKS in str(report.longrepr) for report in reporter.stats.get("skipped", []))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI tests that were skipped for want of the networks are a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and os.environ.get("CI") == "true" and without_networks(reporter) and not session.exitstatus:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say last how many tests were skipped for want of the networks, and what brings them."""
+    if count := without_networks(terminalreporter):
+        terminalreporter.write_line(f"{count} tests were skipped, because {NO_NETWORKS}; {embedded.FETCH} brings them.", yellow=True)
+
+
 @pytest.fixture(scope="session")
 def engine() -> service.Worker:
     """A worker with the classical engine, no bucket, no environment of this machine."""
-    return service.start(settings.environment({"ENGINE": "classical"}), settings.load())
+    return service.start(settings.environment({"ENGINE": "classical", embedded.VARIABLE: str(NETWORKS)}), settings.load())
 
 
 @pytest.fixture
 def worker(engine: service.Worker, tmp_path: Path) -> service.Worker:
     """The same worker with an output folder of its own."""
-    environment = settings.environment({"ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out")})
+    environment = settings.environment({"ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), embedded.VARIABLE: str(NETWORKS)})
     return service.Worker(environment, engine.settings, engine.steps, None)
 
 
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of this machine reaches a test."""
+    """No setting of this machine reaches a test, but for where the networks are."""
     for name in os.environ:
         if name.lower() in settings.Environment.model_fields or name.startswith("RUNPOD_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv(embedded.VARIABLE, str(NETWORKS))
 
 
 #: What takes longest is begun first, so that no process works alone at the end.

@@ -143,7 +143,21 @@ def _bad() -> list[tuple[str, bytes, Code]]:
     text = png_chunk(b"zTXt", b"t\0\0" + deflate_bomb())
     sof = whole["JPEG"].index(b"\xff\xc0")
     giant = whole["JPEG"][: sof + 5] + b"\xff\xff\xff\xff" + whole["JPEG"][sof + 9 :]
+    busy = Image.fromarray(np.random.default_rng(2).integers(0, 256, (180, 240, 3)).astype(np.uint8))
+    jpeg, deep, webp, heic = save(busy, "JPEG"), save(busy, "PNG"), save(busy, "WEBP", quality=90), save(busy, "HEIF", quality=90)
+    mosaic = tiff(tiff_head(640, 480) | {262: (3, 1, 32803)}, bytes(640 * 480 + 200))
     return [
+        ("JPEG, cut in half and ended", jpeg[: len(jpeg) // 2] + b"\xff\xd9", unsupported),
+        ("JPEG with a hole", jpeg[:9000] + bytes(4096) + jpeg[13096:], unsupported),
+        ("JPEG, a piece of it lost", jpeg[:9000] + jpeg[13096:], unsupported),
+        ("JPEG, line ends converted", jpeg[:800] + jpeg[800:].replace(b"\n", b"\r\n"), unsupported),
+        ("PNG with a hole", deep[:9000] + bytes(4096) + deep[13096:], unsupported),
+        ("PNG, line ends converted", deep.replace(b"\r\n", b"\n"), unsupported),
+        ("WebP with a tail of zeros", webp[: len(webp) // 2] + bytes(len(webp) - len(webp) // 2), unsupported),
+        ("HEIC with a hole", heic[:9000] + bytes(4096) + heic[13096:], unsupported),
+        ("camera raw, a TIFF", mosaic, unsupported),
+        ("camera raw, CR2", b"II*\0\x10\0\0\0CR\2\0" + bytes(99), unsupported),
+        ("camera raw, CR3", b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(99), unsupported),
         ("empty", b"", unsupported),
         ("one byte", b"\xff", unsupported),
         ("noise", np.random.default_rng(1).bytes(4096), unsupported),

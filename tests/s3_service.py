@@ -98,7 +98,7 @@ def _swift(folder: Path) -> Iterator[S3Service]:
         subprocess.run([str(STARTER), "stop", str(folder)], timeout=60, check=True)
 
 
-def _moto() -> Iterator[S3Service]:
+def moto() -> Iterator[S3Service]:
     from moto.server import ThreadedMotoServer
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
@@ -116,7 +116,7 @@ def running(folder: Path) -> Iterator[S3Service]:
     if STARTER.exists() and (shutil.which("swift-proxy-server") or os.geteuid() == 0):
         yield from _swift(folder)
     else:
-        yield from _moto()
+        yield from moto()
 
 
 @pytest.fixture(scope="session")

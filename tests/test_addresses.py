@@ -143,8 +143,9 @@ def own_bucket(host: str, port: int) -> dict[str, str]:
 
 @pytest.mark.parametrize("host", [*SPELLINGS, *PRIVATE], ids=ascii)
 def test_no_private_address_is_a_jobs_own_bucket(host: str, port: int) -> None:
+    check = partial(check_endpoint, allow_private=False, timeout=1.0, resolve=resolve)
     with pytest.raises(JobError) as caught:
-        bucket_from_s3_config(own_bucket(host, port), check_endpoint=partial(check_endpoint, allow_private=False, resolve=resolve))
+        bucket_from_s3_config(own_bucket(host, port), check_endpoint=check, url_expiry_seconds=60)
     assert caught.value.code in REFUSED
 
 

@@ -114,7 +114,7 @@ def test_the_requests_on_the_page_are_jobs_that_the_worker_takes() -> None:
     (body,) = (json.loads(block) for block in blocks("deploy.md", "json"))
     assert set(body) == {"input", "webhook", "policy", "s3Config"}
     assert read(body["input"]).output_prefix == "catalogue-7/car-0031"
-    assert bucket_from_s3_config(body["s3Config"], check_endpoint=lambda _: None).name == "customer"
+    assert bucket_from_s3_config(body["s3Config"], check_endpoint=lambda _: None, url_expiry_seconds=60).name == "customer"
     inline = [json.loads(found) for found in re.findall(r"-d '(\{.*?\})'\n", (DOCS / "deploy.md").read_text())]
     assert inline
     for request in inline:

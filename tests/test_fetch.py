@@ -1,16 +1,22 @@
 import datetime
 import gzip
 import ipaddress
+import random
 import socket
 import ssl
 import threading
 import time
+import tracemalloc
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import brotli
 import pytest
+from backports import zstd
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -18,11 +24,16 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline import fetch as fetching
+from pipeline.content_encoding import unpacked
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint, fetch
-from pipeline.network import is_public
+from pipeline.fetch import is_url
+from pipeline.network import Deadline, is_public
+from tests.pictures import encoded
 
 BODY = b"the picture's bytes" * 100
+fetch = partial(fetching.fetch, timeout=20.0)
+check_endpoint = partial(fetching.check_endpoint, timeout=20.0)
 Answer = Callable[["Handler"], None]
 
 
@@ -169,11 +180,114 @@ def test_a_body_shorter_than_its_content_length_is_broken_off():
         assert len(server.asked) == 3
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "gzip, gzip"])
-def test_compressed_answers_are_refused(encoding):
-    bomb = gzip.compress(bytes(1_000_000))
-    with serving({"/": lambda h: h.send(body=bomb, Content_Encoding=encoding)}) as server:
-        assert "compressed" in refusal(Code.INPUT_UNREACHABLE, get, server)
+PICTURE = encoded("JPEG")
+PAGE = b"<!doctype html><p>moved</p>"
+
+
+def raw_deflate(data: bytes) -> bytes:
+    packer = zlib.compressobj(wbits=-15)
+    return packer.compress(data) + packer.flush()
+
+
+PACKED = {
+    "gzip": gzip.compress(PICTURE),
+    "x-gzip": gzip.compress(PICTURE),
+    "GZip": gzip.compress(PICTURE[:900]) + gzip.compress(PICTURE[900:]),  # two members
+    "deflate": zlib.compress(PICTURE),
+    " deflate ": raw_deflate(PICTURE),
+    "br": brotli.compress(PICTURE),
+    "zstd": zstd.compress(PICTURE),
+    "deflate, gzip": gzip.compress(zlib.compress(PICTURE)),
+    "aws-chunked,gzip": gzip.compress(PICTURE),
+    "gzip, utf-8": gzip.compress(PICTURE),
+}
+
+
+@pytest.mark.parametrize("said", PACKED)
+def test_what_was_packed_is_unpacked(said):
+    with serving({"/": lambda h: h.send(body=PACKED[said], Content_Encoding=said)}) as server:
+        assert get(server) == PICTURE
+
+
+UNTRUE = ["base64", "aws-chunked", "utf-8", "UTF-8", "binary", "none", "", "identity", "image/jpeg", "null", "base64, aws-chunked", ",",
+          "é", "gzip", "x-gzip", "deflate", "br", "zstd", "gzip, gzip", "utf-8, br"]  # fmt: skip
+
+
+@pytest.mark.parametrize("said", UNTRUE)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP"])
+def test_bytes_that_are_not_packed_are_taken_whatever_is_said(said, kind):
+    picture = encoded(kind)
+    assert unpacked(picture, said, "a.example", 10**6) == picture
+
+
+@pytest.mark.parametrize("said", UNTRUE)
+def test_an_untrue_content_encoding_over_a_connection(said):
+    with serving({"/": lambda h: h.send(body=PICTURE, Content_Encoding=said)}) as server:
+        assert get(server) == PICTURE
+
+
+def test_a_page_that_is_not_packed_comes_as_it_is_too():
+    for said in ("base64", "gzip", "deflate", "br", "zstd"):
+        assert unpacked(PAGE, said, "a.example", 10_000) == PAGE
+
+
+def test_content_encoding_in_two_headers():
+    def twice(handler):
+        body = gzip.compress(zlib.compress(PICTURE))
+        handler.send_response(200)
+        handler.send_header("Content-Encoding", "deflate")
+        handler.send_header("Content-Encoding", "gzip")
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    with serving({"/": twice}) as server:
+        assert get(server) == PICTURE
+
+
+ZEROS = bytes(30_000_000)
+BOMBS = {
+    "gzip": gzip.compress(ZEROS),
+    "deflate": zlib.compress(ZEROS),
+    "br": brotli.compress(ZEROS, quality=5),
+    "zstd": zstd.compress(ZEROS),
+    "gzip, gzip": gzip.compress(gzip.compress(ZEROS)),
+    "br, gzip, gzip, base64": gzip.compress(gzip.compress(brotli.compress(ZEROS, quality=5))),
+}
+
+
+@pytest.mark.parametrize("said", BOMBS)
+def test_a_bomb_is_unpacked_no_further_than_the_limit(said):
+    tracemalloc.start()
+    try:
+        assert "a.example" in refusal(Code.INPUT_TOO_LARGE, unpacked, BOMBS[said], said, "a.example", 200_000)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    with serving({"/": lambda h: h.send(body=BOMBS[said], Content_Encoding=said)}) as server:
+        refusal(Code.INPUT_TOO_LARGE, get, server, max_bytes=200_000)
+
+
+def test_the_size_limit_is_exact_for_packed_bodies():
+    with serving({"/": lambda h: h.send(body=gzip.compress(BODY), Content_Encoding="gzip")}) as server:
+        assert get(server, max_bytes=len(BODY)) == BODY
+        refusal(Code.INPUT_TOO_LARGE, get, server, max_bytes=len(BODY) - 1)
+
+
+def test_a_damaged_packed_body_is_named():
+    damaged = bytearray(gzip.compress(random.Random(1).randbytes(3000)))
+    damaged[40:60] = bytes(20)
+    with serving({"/": lambda h: h.send(body=bytes(damaged), Content_Encoding="gzip, gzip")}) as server:
+        assert "packed" in refusal(Code.INPUT_UNREACHABLE, get, server)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(st.binary(max_size=200), st.lists(st.sampled_from([*UNTRUE, *PACKED]), max_size=7).map(",".join))
+def test_any_bytes_under_any_content_encoding_are_bytes_or_a_refusal(data, said):
+    try:
+        assert len(unpacked(data, said, "a.example", 5000)) <= 5000
+    except JobError as refused:
+        assert refused.code in (Code.INPUT_UNREACHABLE, Code.INPUT_TOO_LARGE)
 
 
 def drip_body(handler):
@@ -254,6 +368,32 @@ def test_nobody_listens():
 def test_what_speaks_no_http():
     with serving({"/": lambda h: h.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")}) as server:
         assert "HTTP" in refusal(Code.INPUT_UNREACHABLE, get, server)
+
+
+@pytest.mark.parametrize("spelling", ["HTTP://", "Http://", " http://", "\thTTp://"])
+def test_the_scheme_in_capitals(spelling):
+    with serving({"/": lambda h: h.send(body=BODY)}) as server:
+        assert fetch(f"{spelling}127.0.0.1:{server.server_port}/ \n", max_bytes=10_000, allow_private=True) == BODY
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("https://a/b", True),
+        ("HTTPS://a/b", True),
+        (" Http://a", True),
+        ("s3://bucket/key", True),
+        ("\nS3://bucket/key", True),
+        ("https:/a", False),
+        ("car.jpg", False),
+        ("C:\\http://", False),
+        ("ftp://a", False),
+        ("://", False),
+        ("", False),
+    ],
+)
+def test_what_is_meant_as_a_url(text, is_one):
+    assert is_url(text, "http", "https", "s3") is is_one
 
 
 # --- redirects -------------------------------------------------------------------------------------------------------
@@ -495,3 +635,36 @@ def test_a_certificate_is_held_against_the_name(secure, certificate):
 def test_the_environment_adds_no_authority(secure, certificate, monkeypatch):
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     refusal(Code.INPUT_UNREACHABLE, secure_get, secure, "pictures.example", None)
+
+
+def test_ending_a_transfer_never_takes_its_encryption_off(certificate, monkeypatch):
+    """A thread that writes its request while another one ends everything must not go on in clear: it writes here in that very moment."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        server = threading.Thread(target=lambda: context.wrap_socket(theirs.dup(), server_side=True, suppress_ragged_eofs=True))
+        server.start()
+        trusting = ssl.create_default_context(cafile=str(certificate))
+        connection = trusting.wrap_socket(mine.dup(), server_hostname="pictures.example")
+        server.join()
+        shut = socket.socket.shutdown
+
+        def meanwhile(beneath: socket.socket, how: int) -> None:
+            connection.send(b"GET /?signature=secret HTTP/1.1")
+            shut(beneath, how)
+
+        monkeypatch.setattr(socket.socket, "shutdown", meanwhile)
+        deadline = Deadline(5.0)
+        deadline.opened(connection)
+        deadline.abort()
+        monkeypatch.undo()
+        theirs.settimeout(5.0)
+        wire = bytearray()
+        while chunk := theirs.recv(65536):
+            wire += chunk
+        assert wire
+        assert b"secret" not in wire
+        with pytest.raises(OSError, match=r".+"):
+            connection.send(b"more")
+        connection.close()

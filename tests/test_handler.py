@@ -281,7 +281,7 @@ def test_one_summary_line_a_job_with_every_timing_size_and_count(door, photo, ca
     good, failed = (event for event in events if event["event"] == "job_summary" and event["job_id"] in ("one", "two"))
     assert good["job_id"] == answer["job_id"] == "one"
     assert good["status"] == "completed"
-    assert set(good["phases_ms"]) == {"fetch", "sanitize", "illustrate", "enforce", "vectorize", "deliver"}
+    assert set(good["phases_ms"]) == {"fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver"}
     assert sum(good["phases_ms"].values()) <= good["ms"] + len(good["phases_ms"])  # each is rounded
     assert good["photo"] == [800, 533]
     assert good["input_bytes"] == len(base64.b64decode(photo))

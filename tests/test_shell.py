@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from delivery import Artifact, deliver_local, local_urls, safe_prefix
+from pipeline import __main__ as command
+from pipeline import phases, service, shell
 from pipeline.sample import scene
+from tests.pictures import save
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +68,12 @@ def test_the_result_is_what_the_schema_says(finished):
     assert result["quality"]["off_palette_colors"] == 0
     assert result["quality"]["iou"] is None
     assert result["timings_ms"]["deliver"] >= 0
-    assert result["frame"] == {"width": 1024, "height": 1024, "scale": 1.6, "x0": 0, "y0": 171}
+    frame, (x0, y0, x1, y1) = result["frame"], result["vehicle_box"]
+    assert (frame["width"], frame["height"], frame["photo_width"], frame["photo_height"]) == (1024, 1024, 640, 426)
+    # the vehicle stands in the middle of its square, with 6 % of its longer side on each side
+    assert frame["x0"] + frame["scale"] * 640 * (x0 + x1) / 2 == pytest.approx(512, abs=3)
+    assert frame["y0"] + frame["scale"] * 426 * (y0 + y1) / 2 == pytest.approx(512, abs=3)
+    assert frame["scale"] * 640 * (x1 - x0) == pytest.approx(1024 / 1.12, abs=5)
 
 
 def test_the_intermediates_show_one_square(finished):
@@ -98,8 +107,11 @@ def test_a_matte_of_the_callers_own_is_used_as_it_is(photo, tmp_path):
     result = json.loads(done.stdout)
     assert result["vehicle_box"] == pytest.approx([200 / 640, 100 / 426, 500 / 640, 300 / 426], abs=0.002)
     assert result["quality"]["matte_confidence"] is None
-    assert result["warnings"] == []
+    assert [warning.partition(":")[0] for warning in result["warnings"]] == ["VEHICLE_SMALL"]  # 300 pixels
     assert result["removed"] == []
+    # the square is the matte's, with 6 % of its longer side around it
+    assert result["frame"]["scale"] == pytest.approx(1024 / (1.12 * 300), rel=0.01)
+    assert (result["frame"]["photo_width"], result["frame"]["photo_height"]) == (640, 426)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +143,92 @@ def test_errors_end_with_their_code_and_write_nothing(arguments, code, status, p
     assert not (tmp_path / "o").exists()
 
 
+#: What people call folders, and what no key in a bucket may hold.
+NAMES = [
+    "Bild\u202f1",
+    "a\u00a0b",
+    "\U0001f469\u200d\U0001f527",
+    "c:\\cars\\1",
+    "..",
+    "x/../y",
+    ".",
+    "blanks  ",
+    " ",
+    "...",
+    "-",
+    "a\nb",
+    "\x7f",
+    "%20",
+    "\udcff",
+]
+
+
+def stand_in(folder: Path, seen: list[str]):
+    """In place of the work; what is delivered is."""
+
+    def perform(job_id, raw, worker, progress, folder):
+        seen.append(safe_prefix(job_id))
+        names = ["illustration.svg", "result.json"]
+        deliver_local([Artifact.of(name, b"{}") for name in names], folder)
+        return {"job_id": job_id, "warnings": [], "svg_url": local_urls(names, folder)["illustration.svg"]}
+
+    return perform
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_folder_may_have_any_name(name, tmp_path, photo, engine, monkeypatch, capfdbinary):
+    """Its files are there, printed as they are called; the name is no job's id."""
+    (tmp_path / "deep" / "x").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep")
+    seen: list[str] = []
+    monkeypatch.setattr(service, "start", lambda *_: engine)
+    monkeypatch.setattr(service, "perform", stand_in(Path(name), seen))
+    assert shell.run_app(command.app, "pipeline", [str(photo), "-o", name]) == 0
+    files = [Path(name).resolve() / file for file in ("illustration.svg", "result.json")]
+    assert all(file.is_file() for file in files)
+    assert capfdbinary.readouterr().out == b"".join(os.fsencode(file) + b"\n" for file in files)
+    assert seen and name not in seen
+
+
+@pytest.mark.parametrize(("name", "key"), [("orders", "orders"), ("a\u00a0b", None), ("..", None)])
+def test_a_folders_name_is_a_key_in_the_bucket_where_it_can_be_one(name, key, tmp_path, photo, engine, monkeypatch):
+    given: list[dict] = []
+
+    def perform(job_id, raw, worker, progress, folder):
+        given.append(raw)
+        return {"warnings": []}
+
+    (tmp_path / "x").mkdir()
+    monkeypatch.setattr(service, "start", lambda *_: engine)
+    monkeypatch.setattr(service, "perform", perform)
+    for more in ([], ["--output-prefix", "mine"]):
+        assert shell.run_app(command.app, "pipeline", [str(photo), "-o", str(tmp_path / "x" / name), "--delivery", "s3", *more]) == 0
+    assert [raw.get("output_prefix") for raw in given] == [key, "mine"]
+
+
+@pytest.mark.parametrize("name", ["file", "file/below", "link", "n" * 300, "loop", "loop/below"])
+def test_what_can_be_no_folder_is_told_before_the_work(name, tmp_path, photo, monkeypatch, capsys):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    monkeypatch.setattr(service, "start", None)  # not reached
+    assert shell.run_app(command.app, "pipeline", [str(photo), "-o", str(tmp_path / name)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith("INVALID_INPUT: Nothing can be written into ") and len(said.err.splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "loop"] and (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_pod_is_a_machine_like_any_other(photo, tmp_path):
+    """RunPod sets RUNPOD_POD_ID in its pods too, and there is a disk to write on."""
+    folder = tmp_path / "Bild\u202f1 \\ \U0001f697\u200d "
+    box = ("--vehicle-box", "0.1,0.1,0.9,0.9")
+    done = call(photo, "-o", folder, "--size", 1024, "--outputs", "svg", "--remove", "", *box, RUNPOD_POD_ID="x")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(folder / "illustration.svg"), str(folder / "result.json")]
+    assert {path.name for path in folder.iterdir()} == {"illustration.svg", "result.json"}
+    assert json.loads((folder / "result.json").read_text())["svg_url"] == (folder / "illustration.svg").as_uri()
+
+
 def test_missing_models_are_told_before_torch_is_looked_for(photo, tmp_path):
     (tmp_path / "torch.py").write_text("raise SystemExit('torch was imported')")
     done = call(photo, "-o", tmp_path / "o", ENGINE="neural", PYTHONPATH=str(tmp_path))
@@ -138,13 +236,14 @@ def test_missing_models_are_told_before_torch_is_looked_for(photo, tmp_path):
     assert done.stderr.startswith("MODELS_MISSING: ")
 
 
-def test_ctrl_c_cancels(photo, tmp_path):
+@pytest.mark.parametrize("seconds", [0.7, 4])  # while the engine is built, and at work
+def test_ctrl_c_cancels(seconds, photo, tmp_path):
     pipe = tmp_path / "photo.jpg"  # the command waits for its picture, so that the moment of the signal is known
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "pipeline", str(pipe), "-o", str(tmp_path / "o"), "--size", "8192", "--background", "keep"]
     job = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "ENGINE": "classical"}, stderr=subprocess.PIPE, text=True)
     pipe.write_bytes(photo.read_bytes())
-    time.sleep(2)
+    time.sleep(seconds)
     assert job.poll() is None
     job.send_signal(signal.SIGINT)
     _, said = job.communicate(timeout=120)
@@ -205,3 +304,70 @@ def test_the_first_phases_run_by_themselves(finished, tmp_path):
     assert done.returncode == 0, done.stderr
     colors = {tuple(c) for c in np.asarray(Image.open(tmp_path / "d.png")).reshape(-1, 3).tolist()}
     assert colors <= {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in result["palette"]}
+
+
+def label_image(side: int = 64, colors: int = 3, nothing: int | bytes | None = 3, mode: str = "P", index: int = 0) -> bytes:
+    """As `enforce` writes it, or not quite."""
+    image = Image.new("P", (side, side), index)
+    image.putpalette([0, 0, 255, 255, 255, 255, 0, 0, 0, 90, 90, 90][: 3 * (colors + 1)])
+    return save(image.convert(mode), "PNG", **({} if nothing is None else {"transparency": nothing}))
+
+
+GOOD = label_image()
+NO_LABELS = {
+    "text": (b"no picture at all", "UNSUPPORTED_IMAGE"),
+    "nothing": (b"", "UNSUPPORTED_IMAGE"),
+    "a GIF": (save(Image.new("P", (64, 64)), "GIF"), "UNSUPPORTED_IMAGE"),
+    "a photo": (save(Image.new("RGB", (64, 64)), "JPEG"), "INVALID_INPUT"),
+    "a WebP": (save(Image.new("RGB", (64, 64)), "WEBP"), "INVALID_INPUT"),
+    "colours": (label_image(mode="RGB", nothing=None), "INVALID_INPUT"),
+    "not square": (save(Image.new("P", (64, 32)), "PNG", transparency=0), "INVALID_INPUT"),
+    "no transparency": (label_image(nothing=None), "INVALID_INPUT"),
+    "all opaque": (label_image(nothing=b"\xff\xff\xff"), "INVALID_INPUT"),
+    "no colours": (label_image(nothing=0), "INVALID_INPUT"),
+    "an index without a colour": (label_image(nothing=2, index=3), "INVALID_INPUT"),
+    **{f"cut at {n}": (GOOD[:n], "UNSUPPORTED_IMAGE") for n in (8, 9, 20, 33, 60, len(GOOD) // 2)},
+    "bytes changed": (GOOD[:60] + bytes(20) + GOOD[80:], "UNSUPPORTED_IMAGE"),
+}
+
+
+@pytest.mark.parametrize("name", NO_LABELS)
+def test_a_phase_answers_what_is_no_picture_with_a_typed_code(name, tmp_path, capsys):
+    data, code = NO_LABELS[name]
+    (tmp_path / "labels.png").write_bytes(data)
+    assert shell.run_app(phases.app, "phases", ["vectorize", str(tmp_path / "labels.png"), str(tmp_path / "o.svg")]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(f"{code}: ") and len(said.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["labels.png"]
+
+
+@pytest.mark.parametrize("phase", ["vehicle", "sanitize", "illustrate", "enforce", "vectorize"])
+@pytest.mark.parametrize(
+    ("given", "out", "code"),
+    [
+        ("text", "o.png", "UNSUPPORTED_IMAGE"),
+        ("none", "o.png", "INPUT_UNREACHABLE"),
+        ("text", "", "INVALID_INPUT"),
+        ("text", "no/o.png", "INVALID_INPUT"),
+    ],
+)
+def test_every_phase_answers_with_a_typed_code(phase, given, out, code, tmp_path, capsys):
+    (tmp_path / "text").write_text("no picture at all")
+    matte = [] if phase in ("vehicle", "vectorize") else ["--matte", str(tmp_path / "text")]
+    assert shell.run_app(phases.app, "phases", [phase, str(tmp_path / given), str(tmp_path / out), *matte]) == 2
+    said = capsys.readouterr()
+    assert said.err.startswith(f"{code}: ") and len(said.err.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["text"]
+
+
+@pytest.mark.parametrize("option", [["--vehicle-box", "a,b,c,d"], ["--vehicle-box", "0,0,1"], ["--vehicle-box", ""], ["--seed", "-1"]])
+def test_a_phases_wrong_option_is_named(option, tmp_path, capsys):
+    (tmp_path / "square.png").write_bytes(save(Image.new("RGB", (64, 64)), "PNG"))
+    square = str(tmp_path / "square.png")
+    phase = (
+        ["vehicle", square, str(tmp_path / "o.png")]
+        if "box" in option[0]
+        else ["illustrate", square, str(tmp_path / "o.png"), "--matte", square]
+    )
+    assert shell.run_app(phases.app, "phases", [*phase, *option]) == 2
+    assert capsys.readouterr().err.startswith(f"INVALID_INPUT: {option[0][2:].replace('-', '_')}")

@@ -90,7 +90,7 @@ texts = st.text(st.characters(exclude_categories=())) | st.sampled_from(PAYLOADS
 @settings(max_examples=200, deadline=None)
 @given(st.dictionaries(texts, texts | st.lists(texts)))
 def test_any_metadata_is_text_and_comes_back_whole(about: dict[str, object]) -> None:
-    svg = write([], ["M0 0H9"], Palette(("#000000", "#FFFFFF")), Stroke(2.0, "#000000"), (0, 0, 9, 9), "#FFFFFF", about)
+    svg = write([], ["M0 0H9"], Palette(("#000000", "#FFFFFF")), Stroke(2.0, "#000000"), (0, 0, 9, 9), 9, "#FFFFFF", about)
     root = assert_is_plain(svg)
     assert json.loads(root.findtext(f"{SVG}metadata") or "") == about
 

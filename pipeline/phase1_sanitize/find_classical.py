@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.plates import grow_plate
-from pipeline.phase1_sanitize.quads import Quad
+from pipeline.phase1_sanitize.quads import PLATE, Quad
 from pipeline.steps import Find
 from pipeline.values import Box, Found, Rgb
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from rapidocr.ch_ppocr_det import TextDetOutput
     from rapidocr.ch_ppocr_rec import TextRecOutput
 
-PLATE = "license plate"
 TEXT = "text"
 #: The labels that this module's `find` can find.
 FINDS = frozenset({PLATE, TEXT})
@@ -115,7 +114,7 @@ def _name(rgb: Rgb, line: Found, labels: Sequence[str], threshold: float) -> lis
         if plate is not None and plate[1] >= UNREAD_PLATE_FILL:
             return [Found(PLATE, plate[1], plate[0])]
         if read and _plate_number(line.text):
-            return [replace(line, label=PLATE)]
+            return [replace(line, label=PLATE, outlined=False)]
     return [line] if read and TEXT in labels else []
 
 

@@ -1,4 +1,4 @@
-"""Anything that has a name, and the vehicles, by GroundingDINO (Liu and others, 2023).
+"""Anything that has a name, by GroundingDINO (Liu and others, 2023).
 
 A box's score for a label is the greatest sigmoid among that label's own tokens, read from the network's logits. The
 processor's own reading glues together the tokens above a second threshold, which may be words of two labels or half
@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.prompt_neural import Prompt, prompts
-from pipeline.phase1_sanitize.vehicle import apart
-from pipeline.steps import Find, Locate
+from pipeline.steps import Find
 from pipeline.values import Box, Found, Rgb
 
 if TYPE_CHECKING:
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 MODEL = "grounding-dino"
 #: Boxes that score less for every label are noise; what is worth removing is decided by a threshold of the caller's.
 FLOOR = 0.05
-#: What a vehicle is called. The general word catches what the others do not name.
-VEHICLES = ("car", "truck", "bus", "van", "camper", "motorcycle", "scooter", "tractor", "vehicle")
 
 
 def make_find(cache: "ModelCache") -> Find:
@@ -39,18 +36,6 @@ def make_find(cache: "ModelCache") -> Find:
         return _detect(cache, rgb, region, labels)
 
     return find
-
-
-def make_locate(cache: "ModelCache", score_threshold: float = 0.3, same_thing: float = 0.6) -> Locate:
-    """The step that finds vehicles: those of at least `score_threshold` (0..1), best first.
-
-    Of two boxes that overlap by more than `same_thing` (IoU), whatever they are called, the better one stays.
-    """
-
-    def locate(rgb: Rgb, region: Box) -> list[Found]:
-        return apart([one for one in _detect(cache, rgb, region, VEHICLES) if one.score >= score_threshold], same_thing)
-
-    return locate
 
 
 def _detect(cache: "ModelCache", rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:

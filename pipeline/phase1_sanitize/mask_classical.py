@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.phase1_sanitize import quads
-from pipeline.phase1_sanitize.find_classical import PLATE
+from pipeline.phase1_sanitize.quads import PLATE
 from pipeline.values import Found, Mask, Rgb
 
 #: Least colour difference (CIE76) of a stroke from what lies beside it.

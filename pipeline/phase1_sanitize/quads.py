@@ -7,8 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.masks import bounds
 from pipeline.values import Box, Frame, Mask, Rgb
 
+#: What a number plate is called among the things to remove.
+PLATE = "license plate"
 #: (4, 2) float32 corners in pixels: top left, top right, bottom right, bottom left as the text reads.
 Quad: TypeAlias = NDArray[np.float32]
 #: (3, 3) float64 map from the picture's pixels to a patch's pixels.
@@ -34,22 +37,21 @@ def filled(quad: Quad, shape: tuple[int, int]) -> Mask:
 
 
 def window(box: Box) -> tuple[slice, slice]:
-    """Rows and columns of the pixels that a box (not negative) covers fully."""
+    """Rows and columns of the pixels that a box covers fully; none of those before the picture's own first."""
     x0, y0, x1, y1 = box
-    return slice(ceil(y0 - 1e-6), floor(y1 + 1e-6)), slice(ceil(x0 - 1e-6), floor(x1 + 1e-6))
+    rows, columns = slice(max(0, ceil(y0 - 1e-6)), max(0, floor(y1 + 1e-6))), slice(max(0, ceil(x0 - 1e-6)), max(0, floor(x1 + 1e-6)))
+    return rows, columns
 
 
-def photo_part(frame: Frame, side: int) -> tuple[slice, slice]:
-    """Rows and columns of the pixels of a square of `side` that the photo covers fully."""
-    return window(frame.at(side).content)
+def photo_part(frame: Frame) -> tuple[slice, slice]:
+    """Rows and columns of the pixels of a square that the photo covers fully."""
+    return window(frame.content)
 
 
 def around(inside: Mask, frame: Frame, margin: float) -> Box:
     """The bounds of a mask (S, S) in pixels, widened by `margin` (share of their longer side), within the photo's part."""
-    side = inside.shape[0]
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    x0, y0, x1, y1 = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
-    more, photo = margin * max(x1 - x0, y1 - y0), frame.at(side).content
+    x0, y0, x1, y1 = bounds(inside) or frame.content
+    more, photo = margin * max(x1 - x0, y1 - y0), frame.content
     return (max(photo[0], x0 - more), max(photo[1], y0 - more), min(photo[2], x1 + more), min(photo[3], y1 + more))
 
 

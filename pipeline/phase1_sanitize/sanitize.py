@@ -1,20 +1,28 @@
 """The logic around find, mask and inpaint that every engine shares: what is removed, and only from the vehicle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+import structlog
+from numpy.typing import NDArray
 
+from pipeline.masks import bounds
 from pipeline.phase1_sanitize import quads
 from pipeline.progress import Progress
-from pipeline.steps import Steps
-from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb
+from pipeline.steps import MatteOf, Steps
+from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb, Vehicle
 
+log = structlog.get_logger()
 #: In `Steps.finds`: the engine takes any words (an open-set detector).
 ANY_LABEL = "*"
 #: Where this phase stands in the whole job, for the reports: find, mask, inpaint.
 FRACTIONS = (0.12, 0.18, 0.2)
+#: A removed thing that has more than this share of its surroundings beyond the matte sticks out of the vehicle.
+STICKS_OUT = 0.2
+#: A mask that fills this share of its convex hull is the plate itself, not the characters on it.
+SOLID = 0.85
 #: Other words for what an engine knows under one name.
 SYNONYMS = {
     "plate": "license plate",
@@ -56,27 +64,21 @@ class SanitizeSettings:
     same_thing: float = 0.5
 
 
-def sanitize(
-    rgb: Rgb,
-    frame: Frame,
-    matte: Matte,
-    remove: Sequence[str],
-    steps: Steps,
-    settings: SanitizeSettings,
-    progress: Progress,
-) -> CleanPlate:
-    """Remove what `remove` names from the vehicle; only the pixels of `removed_mask` differ from `rgb` (S, S, 3).
+def sanitize(vehicle: Vehicle, remove: Sequence[str], steps: Steps, settings: SanitizeSettings, progress: Progress) -> CleanPlate:
+    """Remove what `remove` names from the vehicle; only the pixels of `removed_mask` differ from its picture (S, S, 3).
 
-    An empty `remove` skips the phase. What the engine cannot find, and what was too large to be what it was taken
-    for, is told in `warnings`. Raises `RuntimeError` when a step breaks its contract (an empty mask for a found
-    thing, a wrong shape): that is a bug, never "nothing found"; what a step raises is passed on.
+    What is painted over and stuck out of the vehicle (a mirror) leaves its outline too. An empty `remove` skips the phase. What the
+    engine cannot find, and what was too large to be what it was taken for, is told in `warnings`. Raises `RuntimeError` when a step
+    breaks its contract (a wrong shape): that is a bug, never "nothing found"; what a step raises is
+    passed on.
     """
+    progress.step("sanitize", "find", FRACTIONS[0])
+    rgb, frame, matte = vehicle.rgb, vehicle.frame, vehicle.matte
     untouched = np.zeros(rgb.shape[:2], bool)
     wanted, missing = split(remove, steps.finds)
     warnings = [f"NOT_FOUND_BY_ENGINE: The {steps.name} engine cannot find: {', '.join(missing)}."] if missing else []
     if not wanted:
         return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
-    progress.step("sanitize", "find", FRACTIONS[0])
     found = [
         f
         for f in steps.find(rgb, quads.around(matte.inside, frame, settings.look_around), wanted)
@@ -93,16 +95,33 @@ def sanitize(
     masks = steps.mask(rgb, found)
     if len(masks) != len(found):
         raise RuntimeError(f"mask returned {len(masks)} masks for {len(found)} boxes")
-    together = np.logical_or.reduce([checked_mask(mask, rgb, one) for mask, one in zip(masks, found, strict=True)])
-    masked = dilated(together, frame, settings.dilation)
+    masks = [checked_mask(mask, rgb, one) for mask, one in zip(masks, found, strict=True)]
+    plates = tuple(plate_outline(one, mask) for mask, one in zip(masks, found, strict=True) if one.label == quads.PLATE and one.outlined)
+    masked = dilated(np.logical_or.reduce(masks), frame, settings.dilation)
     progress.step("sanitize", "inpaint", FRACTIONS[2])
-    photo = quads.photo_part(frame, rgb.shape[0])  # its black margins would be painted into holes at its border
+    photo = quads.photo_part(frame)  # its black margins would be painted into holes at its border
     painted = steps.inpaint(np.ascontiguousarray(rgb[photo]), np.ascontiguousarray(masked[photo]))
     if painted.shape != rgb[photo].shape or painted.dtype != np.uint8:
         raise RuntimeError(f"inpaint returned {painted.shape} {painted.dtype} for a picture of {rgb[photo].shape} uint8")
     clean = rgb.copy()
     clean[masked] = painted[masked[photo]]
-    return CleanPlate(clean, frame, matte, tuple(found), masked, tuple(warnings))
+    return CleanPlate(clean, frame, outlined_again(clean, matte, masked, steps.matte), tuple(found), masked, tuple(warnings), plates)
+
+
+def outlined_again(clean: Rgb, matte: Matte, removed: Mask, outline: MatteOf | None) -> Matte:
+    """The matte without what was removed and stuck out of the vehicle: where a removed thing (S, S) lies at the matte's rim, a second
+    outline of the clean picture (S, S, 3) decides. Without a network for it the matte stays as it is."""
+    place = bounds(matte.inside)
+    if outline is None or place is None:
+        return matte
+    _, things = cv2.connectedComponents(removed.astype(np.uint8))
+    around = cv2.dilate(things.astype(np.float32), np.ones((5, 5), np.uint8)).astype(int) * ~removed
+    length, open_ = np.bincount(around.ravel()), np.bincount(around[~matte.inside], minlength=int(things.max()) + 1)
+    out = [n for n in range(1, min(len(length), len(open_))) if open_[n] > STICKS_OUT * length[n]]
+    if not out:
+        return matte
+    again = outline(clean, place).alpha
+    return replace(matte, alpha=np.where(np.isin(things, out), np.minimum(matte.alpha, again), matte.alpha).astype(np.uint8))
 
 
 def split(remove: Sequence[str], finds: frozenset[str]) -> tuple[list[str], list[str]]:
@@ -148,7 +167,7 @@ def capped(found: Sequence[Found], inside: Mask, settings: SanitizeSettings) -> 
 def suppressed(found: Sequence[Found], same_thing: float) -> list[Found]:
     """Each thing once: the better of two boxes of one thing stays, plates before others and text last; the text on a plate, badge or
     sticker is part of that."""
-    ranked = sorted(found, key=lambda f: (f.label != "license plate", f.label == "text", -f.score, f.label, f.box))
+    ranked = sorted(found, key=lambda f: (f.label != quads.PLATE, f.label == "text", -f.score, f.label, f.box))
     kept: list[Found] = []
     for one in ranked:
         area = quads.area(one.quad)
@@ -161,19 +180,30 @@ def suppressed(found: Sequence[Found], same_thing: float) -> list[Found]:
 
 
 def checked_mask(mask: Mask, rgb: Rgb, found: Found) -> Mask:
-    """The mask, if it is what the step promises; otherwise `RuntimeError`."""
+    """The mask, if it is what the step promises; otherwise `RuntimeError`. Where the step saw nothing in the box of a thing that was
+    found, the whole box goes: the thing must not stay, and is no reason to lose the job."""
     if mask.shape != rgb.shape[:2] or mask.dtype != np.bool_:
         raise RuntimeError(f"mask of {found.label!r} is {mask.shape} {mask.dtype}, not {rgb.shape[:2]} bool")
-    if not mask.any():
-        raise RuntimeError(f"mask of {found.label!r} at {found.box} is empty")
-    return mask
+    if mask.any():
+        return mask
+    log.warning("mask_empty", label=found.label)
+    return quads.filled(found.quad, mask.shape)
+
+
+def plate_outline(found: Found, mask: Mask) -> NDArray[np.float32]:
+    """The corners (K, 2) of a plate, pixels: those of its mask (S, S) where that is the plate itself, else those that were found."""
+    points = cv2.findNonZero(mask.astype(np.uint8))
+    hull = cv2.convexHull(points)
+    if len(hull) < 5 or mask.sum() < SOLID * cv2.contourArea(hull):
+        return found.quad
+    return np.asarray(cv2.approxPolyN(hull, 4, ensure_convex=True), np.float32).reshape(-1, 2)
 
 
 def dilated(mask: Mask, frame: Frame, fraction: float) -> Mask:
     """The mask widened by a share of the side to take the letters' soft edges with it; never beyond the photo."""
     side = mask.shape[0]
     photo = np.zeros_like(mask)
-    photo[quads.photo_part(frame, side)] = True
+    photo[quads.photo_part(frame)] = True
     return _dilate(mask, max(1, round(fraction * side))) & photo
 
 

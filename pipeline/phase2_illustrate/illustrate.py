@@ -7,6 +7,7 @@ import numpy as np
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.lines import panel_lines
+from pipeline.phase2_illustrate.plates import areas, blank, flattened
 from pipeline.phase2_illustrate.redraw import RedrawSettings, redraw
 from pipeline.progress import Progress
 from pipeline.square import resized
@@ -27,15 +28,14 @@ class IllustrateSettings:
 def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings, steps: Steps, progress: Progress) -> Illustration:
     """Clean plate → illustration of `side` × `side`, white where nothing is drawn, in palette colours unless grading is off.
 
-    A redrawn vehicle is cut out by its own outline where that agrees with the photograph's, else by the photograph's.
-    Raises `LOW_IOU`.
+    A removed plate is one calm area (`plates`). A redrawn vehicle is cut out by its own outline where that agrees with the
+    photograph's, else by the photograph's. Raises `LOW_IOU`.
     """
     rgb = resized(plate.rgb, settings.side)
     matte = Matte(resized(plate.matte.alpha, settings.side), plate.matte.confidence)
     redrawn = None
     if steps.redraw is not None and settings.redraw is not None:
-        frame = plate.frame.at(settings.side)
-        redrawn = redraw(rgb, matte, frame, settings.keep_background, steps, steps.redraw, settings.redraw, progress)
+        redrawn = redraw(rgb, matte, settings.keep_background, steps, steps.redraw, settings.redraw, progress)
         drawn = redrawn.rgb
         matte = redrawn.matte if redrawn.iou >= settings.redraw.threshold else matte
     elif steps.draw is not None:
@@ -44,7 +44,9 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     else:
         raise ValueError(f"the {steps.name} engine has nothing to draw with")
     progress.step("illustrate", "grade", 0.47)
-    labels = grade(drawn, matte.inside, palette, settings.keep_background)
+    plates = areas(plate.plates, settings.side / plate.frame.size, matte.inside)
+    drawn = flattened(drawn, plates)
+    labels = blank(grade(drawn, matte.inside, palette, settings.keep_background), plates, palette)
     progress.step("illustrate", "lines", 0.55)
     ink, strength = panel_lines(drawn, matte.inside, labels)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])

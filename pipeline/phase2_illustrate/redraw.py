@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from pipeline.errors import Code, JobError
+from pipeline.masks import bounds
 from pipeline.parallel import both
 from pipeline.phase2_illustrate.agreement import attempt_seed, attempt_weights, iou
 from pipeline.phase2_illustrate.edges import control_edges
 from pipeline.phase2_illustrate.white import on_white
 from pipeline.progress import Progress
 from pipeline.steps import Brief, Redraw, Steps
-from pipeline.values import Box, DrawnWith, Frame, Gray, Mask, Matte, Rgb
+from pipeline.values import DrawnWith, Gray, Mask, Matte, Rgb
 
 #: Where the drawing stands in the whole job, for the reports.
 FRACTIONS = (0.25, 0.45)
@@ -60,28 +61,16 @@ def controls(rgb: Rgb, inside: Mask | None, brief: Brief, steps: Steps) -> tuple
     return depth, edges
 
 
-def _bounds(inside: Mask) -> Box:
-    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
-
-
-def _drawn_matte(drawn: Rgb, frame: Frame, box: Box, steps: Steps) -> Matte:
-    """Where the vehicle stands in the drawing; nowhere when there is none, which is an attempt that failed, not a job."""
-    try:
-        return steps.matte(drawn, frame, box)
-    except JobError as error:
-        if error.code is not Code.NO_VEHICLE:
-            raise
-        return Matte(np.zeros(drawn.shape[:2], np.uint8), 0.0)
-
-
 def redraw(
-    rgb: Rgb, matte: Matte, frame: Frame, keep_background: bool, steps: Steps, draw: Redraw, settings: RedrawSettings, progress: Progress
+    rgb: Rgb, matte: Matte, keep_background: bool, steps: Steps, draw: Redraw, settings: RedrawSettings, progress: Progress
 ) -> Redrawn:
     """The vehicle of `rgb` (S, S, 3) drawn anew. Every retry is held harder to its control images and starts from other noise.
 
     Raises `LOW_IOU` when no attempt keeps the vehicle where it was and that is not allowed.
     """
+    place = bounds(matte.inside)
+    if steps.matte is None or place is None:
+        raise ValueError(f"the {steps.name} engine cannot say where the vehicle stands in a drawing, or the matte is empty")
     source = rgb if keep_background else on_white(rgb, matte.alpha)
     progress.step("illustrate", "controls", FRACTIONS[0])
     depth, edges = controls(source, None if keep_background else matte.inside, settings.brief, steps)
@@ -105,7 +94,7 @@ def redraw(
         )
         start = FRACTIONS[0] + attempt * share
         drawn, told = draw(source, brief, progress.within("illustrate", "draw", start, start + share))
-        after = _drawn_matte(drawn, frame, _bounds(matte.inside), steps)
+        after = steps.matte(drawn, place)
         score = iou(matte.inside, after.inside)
         if best is None or score > best.iou:
             used = DrawnWith(brief.seed, brief.steps, *weights)

@@ -15,6 +15,7 @@ from pipeline.palette import Palette
 from pipeline.phase4_vectorize.chains import Chains
 from pipeline.phase4_vectorize.cover import cover
 from pipeline.phase4_vectorize.curves import fit
+from pipeline.phase4_vectorize.patches import patches
 from pipeline.phase4_vectorize.path import Stretch, closed, links, move, stretch
 from pipeline.phase4_vectorize.planar_map import PlanarMap, paint, planar_map
 from pipeline.phase4_vectorize.runs import EDGE, FRAME, HIDDEN, Runs, boundary_runs
@@ -26,6 +27,9 @@ Ranks = NDArray[np.int32]
 
 #: How far hidden runs may pass beyond boundaries beside faces that are too thin to hide them, pixels.
 SLACK = 0.7
+#: Cracks of the smallest loop that is fitted, half as many of a chain between vertices: a smaller one keeps the pixels' own outline,
+#: because too few samples of it make a sliver or a point.
+TINY = 16
 #: The key of what lies beyond the picture's frame: never drawn, and its boundary never stroked.
 OUTSIDE = 255
 
@@ -149,7 +153,10 @@ def _pieces(runs: Runs, plan: PlanarMap, rank: Ranks, ranks: Ranks, tolerance: f
     out: list[Points] = [np.empty((0, 2))] * len(runs)
     edges, hidden = np.flatnonzero(runs.kind == EDGE), np.flatnonzero(runs.kind == HIDDEN)
     if tolerance > 0 and len(edges):
-        curves = fit(_chosen(runs, edges), tolerance, runs.closed[edges], False, rank[runs.face[edges]], ranks)
+        chains = _chosen(runs, edges)
+        curves = fit(chains, tolerance, runs.closed[edges], False, rank[runs.face[edges]], ranks)
+        for i in np.flatnonzero(np.diff(chains.starts) - 1 < np.where(runs.closed[edges], TINY, TINY // 2)).tolist():
+            curves[i] = _straight(chains.points[chains.starts[i] : chains.starts[i + 1]])
         _join(runs, edges, curves, rank)
         for run, fitted in zip(edges.tolist(), curves, strict=True):
             out[run] = fitted
@@ -192,7 +199,9 @@ def trace_planar(image: LabelImage, _palette: Palette, tolerance: float) -> Trac
     for run in np.flatnonzero(runs.kind == EDGE).tolist():
         boundaries.append(move("M", *drawn[run].start) + drawn[run].data + ("z" if runs.closed[run] else ""))
     color = plan.key % np.uint8(image.nothing + 1)
-    faces = [Face(int(color[f]), "".join(outlines[f])) for f in sorted(outlines, key=lambda f: int(rank[f]))]
+    paths = {int(rank[f]): (int(color[f]), "".join(outlines[f])) for f in outlines}
+    mends = patches({place: path for place, (_, path) in paths.items()}, ranks, left, top) if tolerance > 0 else {}
+    faces = [Face(paths[place][0], path) for place in sorted(paths) for path in (paths[place][1], mends.get(place)) if path]
     edges = np.repeat(runs.kind == EDGE, np.diff(runs.starts))
     return Traced(faces, boundaries, runs.points[edges] + np.array([left, top]))
 

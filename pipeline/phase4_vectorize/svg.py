@@ -35,32 +35,45 @@ def _layer(name: str, attributes: str, body: Iterable[str]) -> list[str]:
     return [f'<g id="{name}" inkscape:groupmode="layer" inkscape:label="{label}"{attributes}>', *body, "</g>"]
 
 
+def distinct(faces: Sequence[Face]) -> list[Face]:
+    """The faces without those that paint nothing (a point) and those that a later one of the same geometry hides."""
+    seen = {face.path: place for place, face in enumerate(faces) if "l" in face.path.lower() or "c" in face.path.lower()}
+    return [face for place, face in enumerate(faces) if seen.get(face.path) == place]
+
+
 def write(
     faces: Sequence[Face],
     lines: Sequence[str],
     palette: Palette,
     stroke: Stroke,
     canvas: Box,
+    size: int,
     background: str | None,
     metadata: Mapping[str, object],
 ) -> bytes:
-    """The document: `canvas` x0, y0, x1, y1 in working units becomes the viewBox, `background` one rectangle behind all."""
+    """The document: `canvas` x0, y0, x1, y1 in working units becomes the viewBox, `background` one rectangle behind all.
+
+    No geometry is written twice in a layer, and none without extent. The longest side is `size` pixels whatever the canvas; lines,
+    which do not scale, have their width at that size.
+    """
     x0, y0, x1, y1 = canvas
     width, height = _number(x1 - x0), _number(y1 - y0)
+    k = size / max(x1 - x0, y1 - y0)
     fills: list[str] = []
     if background is not None:
         rectangle = f'<rect x="{_number(x0)}" y="{_number(y0)}" width="{width}" height="{height}"/>'
         fills += [f'<g data-color="{background}" fill="{background}">', rectangle, "</g>"]
-    for index, group in groupby(faces, key=lambda face: face.color):
+    for index, group in groupby(distinct(faces), key=lambda face: face.color):
         color = palette.colors[index]
         fills += [f'<g data-color="{color}" fill="{color}">', *(f'<path d="{face.path}"/>' for face in group), "</g>"]
     style = f' fill="none" stroke="{stroke.color}" stroke-width="{_number(stroke.width)}" stroke-linecap="round" stroke-linejoin="round"'
-    drawn = [f'<path d="{d}" vector-effect="non-scaling-stroke"/>' for d in dict.fromkeys(lines) if d]
+    drawn = [f'<path d="{d}" vector-effect="non-scaling-stroke"/>' for d in dict.fromkeys(lines) if "l" in d.lower() or "c" in d.lower()]
     about = escape(json.dumps(metadata, sort_keys=True, ensure_ascii=True))
     return "\n".join(
         [
             '<?xml version="1.0" encoding="UTF-8"?>',
-            f'<svg xmlns="{SVG}" xmlns:inkscape="{INKSCAPE}" version="1.1" width="{width}" height="{height}" '
+            f'<svg xmlns="{SVG}" xmlns:inkscape="{INKSCAPE}" version="1.1" '
+            f'width="{_number(k * (x1 - x0))}" height="{_number(k * (y1 - y0))}" '
             f"viewBox={quoteattr(f'{_number(x0)} {_number(y0)} {width} {height}')}>",
             f"<metadata>{about}</metadata>",
             *_layer("fills", "", fills),

@@ -1,11 +1,13 @@
 """The order of phase 4: trace the fills, draw the lines, write the SVG, audit it, render it."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import resvg_py
+import structlog
 
 from pipeline.palette import Palette
 from pipeline.phase4_vectorize import lines
@@ -16,6 +18,7 @@ from pipeline.values import Box, Drawing, LabelImage
 
 Mode = Literal["boundaries", "centerlines", "both", "none"]
 Canvas = Literal["square", "photo", "vehicle"]
+log = structlog.get_logger()
 
 #: Longest side of the preview, pixels, and the margin of the `vehicle` canvas as a fraction of the vehicle's longest side.
 PREVIEW, MARGIN = 2048, 0.04
@@ -36,7 +39,7 @@ def canvas_box(image: LabelImage, canvas: Canvas) -> Box:
     """What the SVG shows, x0, y0, x1, y1 in working units."""
     side = float(image.labels.shape[0])
     if canvas == "photo":
-        return image.frame.content
+        return image.frame.photo
     rows, columns = np.flatnonzero(image.inside.any(1)), np.flatnonzero(image.inside.any(0))
     if canvas == "square" or not len(rows):
         return (0.0, 0.0, side, side)
@@ -46,13 +49,24 @@ def canvas_box(image: LabelImage, canvas: Canvas) -> Box:
 
 
 def render(svg: bytes, longest: int = PREVIEW) -> bytes:
-    """PNG of the SVG, longest side `longest` pixels. resvg ignores `vector-effect`, so that widths scale with the picture."""
-    head = svg[: svg.index(b">", svg.index(b"<svg"))].decode()
-    width, height = (float(head.split(f' {name}="')[1].split('"')[0]) for name in ("width", "height"))
-    wide = width >= height
-    return resvg_py.svg_to_bytes(
-        svg_string=svg.decode(), width=longest if wide else None, height=None if wide else longest, skip_system_fonts=True
-    )
+    """PNG of the SVG, longest side `longest` pixels, with its line widths in proportion.
+
+    resvg ignores `vector-effect`: it draws widths in the viewBox's units, so that they are given to it as such.
+    """
+    text = svg.decode()
+    width, height, box = (_HEAD[name].search(text) for name in ("width", "height", "viewBox"))
+    if width is None or height is None or box is None:
+        raise ValueError("the SVG has no width, height and viewBox")
+    sides = float(width[1]), float(height[1])
+    units = max(float(v) for v in box[1].split()[2:]) / max(sides)
+    text = _LINES.sub(lambda found: f"{found[1]}{float(found[2]) * units:.6g}", text, count=1)
+    wide = sides[0] >= sides[1]
+    return resvg_py.svg_to_bytes(svg_string=text, width=longest if wide else None, height=None if wide else longest, skip_system_fonts=True)
+
+
+#: Where the document's size and its lines' width stand in what `svg.write` wrote.
+_HEAD = {name: re.compile(rf'<svg [^>]*?\b{name}="([^"]+)"') for name in ("width", "height", "viewBox")}
+_LINES = re.compile(r'(<g id="lines"[^>]* stroke-width=")([0-9.]+)')
 
 
 def vectorize(
@@ -64,7 +78,11 @@ def vectorize(
     preview: bool,
     progress: Progress,
 ) -> Drawing:
-    """Label image → SVG and, where `preview` is wanted, its render. An SVG that fails the audit is a bug and raises."""
+    """Label image → SVG and, where `preview` is wanted, its render.
+
+    Raises RuntimeError where the audit finds what is wrong to see: a colour that nobody asked for, an element that is no shape. A path
+    that stands twice in a layer looks the same: it is logged.
+    """
     progress.step("vectorize", "fills", 0.75)
     traced = tracer(image, palette, settings.tolerance)
     progress.step("vectorize", "lines", 0.85)
@@ -74,10 +92,13 @@ def vectorize(
     if settings.mode in ("centerlines", "both"):
         drawn += lines.centerlines(image, settings.tolerance, traced.cracks if settings.mode == "both" else None)
     progress.step("vectorize", "svg", 0.88)
-    svg = write(traced.faces, drawn, palette, settings.stroke, canvas_box(image, settings.canvas), settings.background, metadata)
+    box, side = canvas_box(image, settings.canvas), image.labels.shape[0]
+    svg = write(traced.faces, drawn, palette, settings.stroke, box, side, settings.background, metadata)
     found = audit(svg, palette, settings.stroke)
-    if found.off_palette or found.doubled:
+    if found.off_palette:
         raise RuntimeError(f"the SVG failed its audit: {found}")
+    if found.doubled:
+        log.warning("svg_paths_doubled", count=found.doubled)
     progress.step("vectorize", "preview", 0.92)
     png = render(svg) if preview else b""
     return Drawing(svg, png, found.curves, found.colors_used, len(found.off_palette))

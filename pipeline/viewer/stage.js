@@ -24,28 +24,42 @@ export function shownPart(svg, photo) {
   return width > 0 && height > 0 ? [x, y, width, height] : canvas;
 }
 
-/** Where the photo lies in its square: centred, so that the bars on both sides are alike. */
-export const photoPart = frame => [frame.x0, frame.y0, frame.width - 2 * frame.x0, frame.height - 2 * frame.y0];
+/** Where the whole photo lies: the square is the vehicle's, so that the photo may reach beyond it, and it beyond the photo. */
+export const photoPart = frame => [frame.x0, frame.y0, frame.photo_width * frame.scale, frame.photo_height * frame.scale];
 
-/** The camera: which part of the raster an element of `size` [width, height] pixels shows. Pure but for its three numbers. */
-export function camera(shown) {
+/** The smallest rectangle that holds both. */
+export function together([ax, ay, aw, ah], [bx, by, bw, bh]) {
+  const x = Math.min(ax, bx), y = Math.min(ay, by);
+  return [x, y, Math.max(ax + aw, bx + bw) - x, Math.max(ay + ah, by + bh) - y];
+}
+
+/**
+ * The camera: which part of the raster an element of `size` [width, height] pixels shows. Pure but for its three numbers.
+ * Zoom 1 shows all of `shown`; further out there is `room` to see, and no more.
+ */
+export function camera(shown, room) {
   const [x0, y0, w0, h0] = shown;
   let zoom = 1, cx = x0 + w0 / 2, cy = y0 + h0 / 2, size = [1, 1];
+  const fits = ([, , width, height]) => Math.min(size[0] / width, size[1] / height);
+  const least = () => Math.min(1, fits(room) / fits(shown));
+  const held = (at, extent, from, whole) => extent >= whole ? from + whole / 2 : clamp(at, from + extent / 2, from + whole - extent / 2);
   const view = () => {
-    const scale = Math.min(size[0] / w0, size[1] / h0) * zoom;
-    const width = size[0] / scale, height = size[1] / scale;
-    cx = width >= w0 ? x0 + w0 / 2 : clamp(cx, x0 + width / 2, x0 + w0 - width / 2);
-    cy = height >= h0 ? y0 + h0 / 2 : clamp(cy, y0 + height / 2, y0 + h0 - height / 2);
+    zoom = Math.max(zoom, least());
+    const scale = fits(shown) * zoom, width = size[0] / scale, height = size[1] / scale;
+    const [x, y, w, h] = zoom < 1 ? room : shown;
+    cx = held(cx, width, x, w);
+    cy = held(cy, height, y, h);
     return [cx - width / 2, cy - height / 2, width, height];
   };
   return {
     view,
     get zoom() { return zoom; },
+    get least() { return least(); },
     resize(width, height) { size = [width, height]; },
     /** `fx`, `fy`: the point of the element, 0 to 1, that stays where it is. */
     zoomTo(next, fx = 0.5, fy = 0.5) {
       const before = view(), px = before[0] + fx * before[2], py = before[1] + fy * before[3];
-      zoom = clamp(next, 1, MOST);
+      zoom = clamp(next, least(), MOST);
       const after = view();
       cx = px - (fx - 0.5) * after[2];
       cy = py - (fy - 0.5) * after[3];
@@ -63,8 +77,11 @@ export function camera(shown) {
   };
 }
 
-/** The stage as an element with its controls. `boxes`: {rect, label, vehicle}; `before`: {name, src, rect} or null. */
-export function createStage({ drawing, shown, before, boxes }) {
+/**
+ * The stage as an element with its controls. `shown`: what is to be seen of the drawing; `room`: how far one can zoom out.
+ * `boxes`: {rect, label, vehicle}; `before`: {name, src, rect} or null.
+ */
+export function createStage({ drawing, shown, room, before, boxes }) {
   const [x, y, width, height] = shown;
   for (const [name, value] of Object.entries({ x, y, width, height, viewBox: shown.join(' ') })) drawing.setAttribute(name, value);
   drawing.setAttribute('aria-hidden', 'true');
@@ -82,7 +99,7 @@ export function createStage({ drawing, shown, before, boxes }) {
   const stage = h('div', { class: 'stage', 'data-mode': before ? 'compare' : 'after' }, surface, h('span', { class: 'handle', 'aria-hidden': 'true' }), slider);
   stage.style.aspectRatio = `${width} / ${height}`;
   const readout = h('output', { class: 'zoom' }, '100 %');
-  const view = camera(shown);
+  const view = camera(shown, room);
   let shape = before?.rect;
 
   function draw() {
@@ -94,7 +111,7 @@ export function createStage({ drawing, shown, before, boxes }) {
       left: `${100 * (shape[0] - box[0]) / box[2]}%`, top: `${100 * (shape[1] - box[1]) / box[3]}%`,
       width: `${100 * shape[2] / box[2]}%`, height: `${100 * shape[3] / box[3]}%`,
     });
-    stage.classList.toggle('zoomed', view.zoom > 1);
+    stage.classList.toggle('zoomed', view.zoom !== 1);
     readout.textContent = `${Math.round(view.zoom * 100)} %`;
   }
   const change = (act, ...values) => { act(...values); draw(); };
@@ -114,7 +131,7 @@ export function createStage({ drawing, shown, before, boxes }) {
   if (before) setBefore(before);
   const button = (label, text, act) => h('button', { type: 'button', 'aria-label': label, title: label, onclick: () => change(act) }, text);
   const tools = h('div', { class: 'zoomer' },
-    button('Zoom out', '−', () => view.zoomTo(view.zoom / 1.5)), readout,
+    button('Zoom out, to the whole photo', '−', () => view.zoomTo(view.zoom / 1.5)), readout,
     button('Zoom in', '+', () => view.zoomTo(view.zoom * 1.5)), button('Fit the whole drawing', 'Fit', () => view.zoomTo(1)));
   return {
     element: stage, tools, drawing, setBefore, marks, picture,
@@ -157,7 +174,7 @@ function listen(surface, stage, view, change, slide) {
   });
   // the wheel belongs to the page until the drawing was clicked, so that scrolling past it never gets stuck
   stage.addEventListener('wheel', event => {
-    const mine = event.ctrlKey || event.metaKey || (stage.contains(document.activeElement) && (view.zoom > 1 || event.deltaY < 0));
+    const mine = event.ctrlKey || event.metaKey || (stage.contains(document.activeElement) && (view.zoom > view.least || event.deltaY < 0));
     if (!mine) return;
     event.preventDefault();
     change(view.zoomTo, view.zoom * Math.exp(-event.deltaY / 300), ...place(event));

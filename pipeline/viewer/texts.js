@@ -2,7 +2,8 @@
 
 export const PHASES = {
   fetch: ['Fetch', 'The photo is read and turned upright.'],
-  sanitize: ['Sanitize', 'The vehicle is found; plates and lettering on it are painted over.'],
+  vehicle: ['Vehicle', 'The vehicle is found and outlined; its square is what is worked in from here on.'],
+  sanitize: ['Sanitize', 'Plates and lettering on the vehicle are painted over.'],
   illustrate: ['Illustrate', 'The photo is redrawn in few flat areas and graded to the palette.'],
   enforce: ['Enforce', 'Every pixel takes its nearest palette colour; regions too small to draw are merged.'],
   vectorize: ['Vectorize', 'Boundaries become curves, each drawn once; the SVG is audited.'],
@@ -26,7 +27,7 @@ export const QUALITY = {
   regions: ['Regions', 'Areas of one colour, after those too small to draw were merged.', 'number'],
   curves: ['Curves', 'Curves and straight pieces of all paths; fewer are easier to edit.', 'number'],
   svg_bytes: ['SVG', 'Size of the file.', 'bytes'],
-  matte_confidence: ['Matte confidence', 'How sure the vehicle’s outline is, from 0 to 1; a vehicle box helps.', 'number'],
+  matte_confidence: ['Matte confidence', 'How well the outline is expected to fit the vehicle (IoU), from 0 to 1; a vehicle box helps.', 'number'],
   iou: ['IoU with the photo', 'How well a redrawn vehicle covers the photographed one, from 0 to 1.', 'number'],
   attempts: ['Attempts', 'Drawings that were made until one was kept.', 'number'],
   removed_fraction: ['Vehicle removed', 'Share of the vehicle that was painted over.', 'percent'],
@@ -36,6 +37,10 @@ export const QUALITY = {
 /** Warning → what to do about it. */
 export const WARNINGS = {
   MATTE_UNCERTAIN: 'Look at the outline; draw a box round the vehicle, or send a matte.',
+  MATTE_ODD: 'Look at the outline; a matte is grey, white where the vehicle is, and as the photo stands upright.',
+  ALPHA_IGNORED: 'Send a cut-out or a matte if the vehicle’s outline was meant.',
+  SHADOW_LEFT_OUT: 'Look at the wheels; send a matte if something is missing.',
+  VEHICLE_SMALL: 'Send a larger or closer photo to have more drawn.',
   NOT_FOUND_BY_ENGINE: 'Nothing to do, unless the photo shows one: look at the drawing.',
   TOO_LARGE_TO_REMOVE: 'Look at the drawing; crop the photo or paint the thing over if it must go.',
   STYLE_MISSING: 'Install a style on the model volume to have it used.',
@@ -43,6 +48,9 @@ export const WARNINGS = {
   FAST_LORA_MISSING: 'Put the few-step LoRA on the model volume to make drafts quicker.',
   LOW_IOU: 'Compare the drawing with the photo; another seed or other weights may fit better.',
   NO_EDGES: 'A sharper photo gives the drawing more to hold on to.',
+  PHOTO_CUT_SHORT: 'Send the whole file if something at the photo’s lower edge matters.',
+  HDR_TONE_MAPPED: 'Nothing to do, unless bright parts look wrong: send an SDR version then.',
+  COLOUR_SPACE_ASSUMED: 'Save the photo as sRGB, or with a colour profile, if its colours look wrong.',
   PROFILE_IGNORED: 'Save the photo with an intact colour profile if its colours look wrong.',
   PALETTE_REPEATED: 'Nothing to do: each colour counts once.',
 };
@@ -54,7 +62,7 @@ export const ERRORS = {
   INPUT_UNREACHABLE: 'Check the address; a signed one may have expired.',
   INPUT_FORBIDDEN: 'Use a public address, or send the file itself.',
   INPUT_TOO_LARGE: 'Send a smaller picture, or have MAX_INPUT_MB raised.',
-  UNSUPPORTED_IMAGE: 'Send a JPEG, PNG, WebP, AVIF, HEIC, TIFF or BMP; if it is one, it is damaged.',
+  UNSUPPORTED_IMAGE: 'Send a JPEG, PNG, WebP, AVIF, HEIC, TIFF or BMP; if it is one, it is damaged or camera raw.',
   NO_VEHICLE: 'Draw a box round the vehicle and send it again.',
   LOW_IOU: 'Allow a low IoU, or try another seed or other weights.',
   MODELS_MISSING: 'Fill the model volume, or start the server with ENGINE=classical.',

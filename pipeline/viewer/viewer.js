@@ -1,12 +1,12 @@
 // The viewer of a finished job, the same in the report and in the page.
 
 import { bytes, choice, coded, duration, h, number, press, pressed, s, swatch, toggle } from './dom.js';
-import { clean, createStage, photoPart, shownPart } from './stage.js';
+import { clean, createStage, photoPart, shownPart, together } from './stage.js';
 import { PHASES, PICTURES, QUALITY, WARNINGS } from './texts.js';
 
 /**
  * The viewer as an element.
- * `result`: the job's result. `drawing`: its SVG as an element. `pictures`: {name, src, rect} of the square working raster, the photo first
+ * `result`: the job's result. `drawing`: its SVG as an element. `pictures`: {name, src, rect} in units of the working raster, the photo first
  * where there is one. `settings`: what the job asked for, or null. `extra`: elements that stand above the figures (the page's downloads).
  */
 export function createViewer({ result, drawing, pictures, settings = null, extra = [] }) {
@@ -16,14 +16,15 @@ export function createViewer({ result, drawing, pictures, settings = null, extra
   const named = pictures.map(picture => ({ ...picture, key: picture.name, name: PICTURES[picture.name]?.[0] ?? picture.name }));
   clean(drawing);
   const paths = countPaths(drawing);
+  const shown = shownPart(drawing, photo);
   const stage = createStage({
-    drawing, shown: shownPart(drawing, photo), before: named[0] ?? null,
+    drawing, shown, room: together(shown, photo), before: named[0] ?? null,
     boxes: [{ rect: inRaster(result.vehicle_box), label: 'vehicle', vehicle: true }, ...boxes],
   });
   return h('div', { class: 'viewer' },
     h('div', { class: 'bench' },
       h('div', { class: 'table' }, h('h2', { class: 'sr' }, 'Photo and drawing'), stage.element, h('div', { class: 'under' }, modes(stage, named), stage.tools),
-        h('p', { class: 'note' }, 'Drag the line to compare. Ctrl and wheel, pinch, double-click or + and − zoom; drag or arrow keys move.')),
+        h('p', { class: 'note' }, 'Drag the line to compare. Ctrl and wheel, pinch, double-click or + and − zoom, out to the whole photo; drag or arrow keys move.')),
       h('div', { class: 'side' }, layers(stage, boxes), colors(result, stage.drawing, paths))),
     warnings(result.warnings), extra,
     h('div', { class: 'pair' }, removed(boxes, stage), timings(result.timings_ms)),

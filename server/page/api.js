@@ -41,7 +41,7 @@ export const listJobs = (limit, before) => json(`/api/v1/jobs?limit=${limit}${be
 export const cancelJob = id => call(`${job(id)}/cancel`, { method: 'POST' });
 export const deleteJob = id => call(job(id), { method: 'DELETE' });
 export const sample = async () => new File([await (await call('/api/v1/sample')).blob()], 'sample.jpg', { type: 'image/jpeg' });
-/** Where the vehicle is in the sample. */
+/** Where the vehicle is in the sample, for an engine that has no network to find it. */
 export const sampleBox = [0.2, 0.35, 0.81, 0.8];
 export const inputPath = id => `${job(id)}/input`;
 export const outputPath = (id, kind) => `${job(id)}/output/${kind}`;

@@ -48,7 +48,12 @@ function take(chosen, box = null) {
 }
 
 async function useSample() {
-  try { take(await api.sample(), api.sampleBox); } catch (error) { complain(error); }
+  try {
+    const [photo, ready] = await Promise.all([api.sample(), api.server()]);
+    const finds = !ready || ready.engine === 'neural' || 'isnet' in ready.models;
+    take(photo, finds ? null : api.sampleBox);
+    if (!finds) told.replaceChildren(h('p', { class: 'note' }, 'This engine has no network that finds vehicles, so the sample comes with its box.'));
+  } catch (error) { complain(error); }
 }
 
 function complain(error) {

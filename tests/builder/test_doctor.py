@@ -28,8 +28,9 @@ from tests.builder.volumes import recorded
 pytestmark = pytest.mark.neural
 #: As small as the engine's own tests; random networks find and draw nothing that is there.
 SMALL = {
-    "phase1": {"score_threshold": 0.2, "vehicle_score": 0.0, "on_vehicle": 0.0, "box_size_cap": 1.0},
-    "phase2": {"side": 256, "matte_side": 64, "iou_retry": {"max_retries": 0}, "sdxl": {"num_inference_steps": 2}},
+    "phase1": {"score_threshold": 0.2, "on_vehicle": 0.0, "box_size_cap": 1.0},
+    "phase0": {"matte_side": 64, "vehicle_score": 0.0},
+    "phase2": {"side": 256, "iou_retry": {"max_retries": 0}, "sdxl": {"num_inference_steps": 2}},
 }
 SIZE = (601, 397)
 
@@ -211,7 +212,7 @@ def test_nothing_to_examine(tmp_path: Path) -> None:
 def truthful(sample: Sample) -> Steps:
     """Steps that know the sample."""
 
-    def matte_of(rgb, frame, box):
+    def matte_of(rgb, box):
         side = len(rgb)
         return Matte(resized(sample.inside.astype(np.uint8) * 255, side), 0.99)
 
@@ -224,8 +225,8 @@ def truthful(sample: Sample) -> Steps:
 
     box = Found("car", 0.9, corners(sample.vehicle))
     return replace(
-        engines.classical(lambda rgb, box, labels: list(sample.things)),
-        locate=lambda rgb, content: [box],
+        engines.classical({}, lambda rgb, box, labels: list(sample.things)),
+        locate=lambda rgb: [box],
         mask=mask,
         inpaint=lambda rgb, hole: cv2.inpaint(rgb, hole.astype(np.uint8), 5, cv2.INPAINT_TELEA),
         matte=matte_of,
@@ -255,7 +256,7 @@ def test_the_truth_is_ok(sample: Sample, name: str) -> None:
 
 
 def shifted(steps: Steps) -> Steps:
-    return replace(steps, matte=lambda rgb, frame, box: Matte(np.roll(steps.matte(rgb, frame, box).alpha, len(rgb) // 8, 1), 0.9))
+    return replace(steps, matte=lambda rgb, box: Matte(np.roll(steps.matte(rgb, box).alpha, len(rgb) // 8, 1), 0.9))
 
 
 LIES = {

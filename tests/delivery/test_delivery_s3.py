@@ -1,6 +1,7 @@
 """S3 delivery against a real service, and against a proxy in front of it that fails on demand."""
 
 import dataclasses
+import gzip
 import http.server
 import json
 import logging
@@ -16,6 +17,7 @@ import pytest
 from delivery import Artifact, Bucket, check_bucket, deliver_s3, fetch_s3, s3_urls
 from pipeline.errors import Code, JobError
 from tests.faulty_proxy import DROP, HANG, faulty_proxy
+from tests.pictures import encoded
 from tests.s3_service import S3Service, free_ports
 
 pytestmark = pytest.mark.xdist_group("s3")  # one service for all of them
@@ -183,8 +185,8 @@ def test_what_could_not_be_undone_is_said(s3_service: S3Service, caplog: pytest.
     with faulty_proxy(s3_service.endpoint_url, fault) as (address, _), caplog.at_level(logging.WARNING, "delivery"):
         failed = refused(lambda: deliver_s3(FILES, quick(bucket, endpoint_url=address), "j"))
     assert failed.sentence.endswith(
-        "Not undone in the bucket: illustration.pdf, illustration.svg, labels.png, preview.png, report.html, result.json."
-    )
+        "Not undone in the bucket: illustration.pdf, illustration.svg, labels.png, preview.png, report.html."
+    )  # result.json was never stored
     assert "could not be undone" in caplog.text and bucket.secret_key not in caplog.text
 
 
@@ -198,6 +200,35 @@ def test_cancelling_stops_and_undoes(s3_service: S3Service) -> None:
     with pytest.raises(JobError) as cancelled:
         deliver_s3(FILES, bucket, "j", check=check)
     assert cancelled.value.code is Code.CANCELLED
+    assert s3_service.objects(bucket) == {}
+
+
+def test_who_fails_leaves_what_another_delivery_has_put_meanwhile(s3_service: S3Service) -> None:
+    """The other one's drawing has the same bytes, as the same job's has: they tell nothing of who put it there."""
+    bucket = s3_service.new_bucket()
+    others = [Artifact.of("illustration.svg", SVG), Artifact.of("result.json", b'{"by": "the other"}')]
+
+    def check() -> None:
+        if "j/illustration.svg" in s3_service.objects(bucket):
+            deliver_s3(others, bucket, "j")
+            raise JobError(Code.CANCELLED, "The job was cancelled.")
+
+    assert refused(lambda: deliver_s3(FILES, bucket, "j", check=check)).code is Code.CANCELLED
+    assert s3_service.objects(bucket) == {f"j/{artifact.name}": artifact.data for artifact in others}
+
+
+def test_a_delivery_is_withdrawn_as_far_as_it_is_still_there(s3_service: S3Service) -> None:
+    bucket = s3_service.new_bucket()
+    first = deliver_s3(FILES, bucket, "j")
+    second = deliver_s3([Artifact.of("illustration.svg", SVG), Artifact.of("labels.png", b"other")], bucket, "j")
+    of_both = s3_service.objects(bucket)
+    first()
+    assert s3_service.objects(bucket) == {name: of_both[name] for name in ("j/illustration.svg", "j/labels.png")}
+    second()  # what lay there before was the first one's
+    assert s3_service.objects(bucket) == {
+        f"j/{artifact.name}": artifact.data for artifact in FILES if artifact.name in ("illustration.svg", "labels.png")
+    }
+    first()
     assert s3_service.objects(bucket) == {}
 
 
@@ -322,6 +353,18 @@ def test_fetch_reads_only_from_the_given_bucket(s3_service: S3Service) -> None:
     if s3_service.checks_keys:
         with pytest.raises(JobError, match=r"INPUT_FORBIDDEN: .*SignatureDoesNotMatch"):
             fetch_s3(url, dataclasses.replace(bucket, secret_key="wrong"), 10)
+
+
+@pytest.mark.parametrize("said", ["base64", "none", "utf-8", "gzip"])
+def test_an_object_is_taken_whatever_content_encoding_it_was_stored_with(s3_service: S3Service, said: str) -> None:
+    bucket, client, picture = s3_service.new_bucket(), s3_service.client(), encoded("JPEG")
+    client.put_object(Bucket=bucket.name, Key="plain.jpg", Body=picture, ContentEncoding=said)
+    client.put_object(Bucket=bucket.name, Key="packed.jpg", Body=gzip.compress(picture), ContentEncoding=f"gzip,{said}")
+    assert fetch_s3(f"s3://{bucket.name}/plain.jpg", bucket, 100_000) == picture
+    assert fetch_s3(f" S3://{bucket.name}/plain.jpg\n", bucket, 100_000) == picture
+    if said != "gzip":
+        assert fetch_s3(f"s3://{bucket.name}/packed.jpg", bucket, 100_000) == picture
+        assert refused(lambda: fetch_s3(f"s3://{bucket.name}/packed.jpg", bucket, len(picture) - 1)).code is Code.INPUT_TOO_LARGE
 
 
 def test_fetch_refusals_and_cancel(s3_service: S3Service) -> None:

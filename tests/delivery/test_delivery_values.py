@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery import Artifact, Bucket, bucket_from_s3_config, configured_bucket, deliver_inline, safe_prefix
-from delivery.bucket import plain_endpoint, signing_region
+from delivery import Artifact, Bucket, bucket_from_s3_config, configured_bucket, deliver_inline, s3_urls, safe_prefix
+from delivery.bucket import signing_region
 from pipeline.errors import Code, JobError
 
 S3_CONFIG = {"accessId": "AKIA-id", "accessSecret": "s3cr3t", "bucketName": "pictures", "endpointUrl": "https://s3.example"}
@@ -98,6 +98,12 @@ def test_s3_config() -> None:
         ({k: v for k, v in S3_CONFIG.items() if k != "accessSecret"}, "lacks accessSecret"),
         ({**S3_CONFIG, "accessId": 7}, "s3Config.accessId must be a string"),
         ({**S3_CONFIG, "accessSecret": " "}, "s3Config.accessSecret must be a string"),
+        ({**S3_CONFIG, "addressing": "dns"}, "s3Config.addressing must be auto, path or virtual"),
+        ({**S3_CONFIG, "addressing": True}, "s3Config.addressing must be a string"),
+        ({**S3_CONFIG, "addressing": "virtual", "endpointUrl": "http://127.0.0.1:9000"}, "s3Config.addressing cannot be virtual"),
+        ({**S3_CONFIG, "addressing": "virtual", "endpointUrl": "https://[2001:db8::1]"}, "s3Config.addressing cannot be virtual"),
+        ({**S3_CONFIG, "addressing": "virtual", "bucketName": "Pic_tures"}, "s3Config.addressing cannot be virtual"),
+        ({**S3_CONFIG, "addressing": "virtual", "bucketName": "pic.tures"}, "s3Config.addressing cannot be virtual"),
         ({**S3_CONFIG, "bucketName": "a/b"}, "s3Config.bucketName"),
         ({**S3_CONFIG, "bucketName": "../x"}, "s3Config.bucketName"),
         ({**S3_CONFIG, "endpointUrl": "ftp://s3.example"}, "s3Config.endpointUrl"),
@@ -105,12 +111,18 @@ def test_s3_config() -> None:
         ({**S3_CONFIG, "endpointUrl": "https://user:pw@s3.example"}, "s3Config.endpointUrl"),
         ({**S3_CONFIG, "endpointUrl": "https://s3.example/?x=1"}, "s3Config.endpointUrl"),
         ({**S3_CONFIG, "endpointUrl": "https://s3.example:99999"}, "s3Config.endpointUrl"),
+        ({**S3_CONFIG, "endpointUrl": "https://s3.example:"}, "s3Config.endpointUrl"),
+        ({**S3_CONFIG, "endpointUrl": "https://https://s3.example"}, "s3Config.endpointUrl"),
+        ({**S3_CONFIG, "endpointUrl": "https://s3..example"}, "s3Config.endpointUrl"),
+        ({**S3_CONFIG, "endpointUrl": "https://s3 .example"}, "s3Config.endpointUrl"),
+        ({**S3_CONFIG, "endpointUrl": "s3.example"}, "s3Config.endpointUrl"),
+        ({**S3_CONFIG, "endpointUrl": "https:s3.example"}, "s3Config.endpointUrl"),
         ({**S3_CONFIG, "endpointUrl": "https://[::1"}, "s3Config.endpointUrl"),
     ],
 )
 def test_bad_s3_config_names_the_key_and_no_value(config: object, named: str) -> None:
     with pytest.raises(JobError, match=f"INVALID_INPUT: .*{named}") as failed:
-        bucket_from_s3_config(config, check_endpoint=accept)
+        bucket_from_s3_config(config, check_endpoint=accept, url_expiry_seconds=60)
     for value in ("AKIA-id", "s3cr3t", "pictures", "s3.example", "pw@", "passwd"):
         assert value not in failed.value.sentence
 
@@ -120,15 +132,15 @@ def test_s3_config_endpoint_passes_the_callers_check() -> None:
         raise JobError(Code.INPUT_FORBIDDEN, "That address is private.")
 
     with pytest.raises(JobError, match="INPUT_FORBIDDEN"):
-        bucket_from_s3_config({**S3_CONFIG, "endpointUrl": "http://169.254.169.254"}, check_endpoint=refuse)
+        bucket_from_s3_config({**S3_CONFIG, "endpointUrl": "http://169.254.169.254"}, check_endpoint=refuse, url_expiry_seconds=60)
 
 
 def test_configured_bucket() -> None:
-    nothing = {"endpoint_url": None, "access_key": None, "secret_key": "", "name": None}
+    nothing = {"url_expiry_seconds": 60, "endpoint_url": None, "access_key": None, "secret_key": "", "name": None}
     assert configured_bucket(**nothing) is None
-    whole = {"endpoint_url": "", "access_key": "a", "secret_key": "hidden", "name": "pictures"}
+    whole = {"url_expiry_seconds": 60, "endpoint_url": "", "access_key": "a", "secret_key": "hidden", "name": "pictures"}
     bucket = configured_bucket(**whole, prefix="x/", public_base_url="")
-    assert bucket == Bucket(None, "a", "hidden", "pictures", prefix="x")
+    assert bucket == Bucket(None, "a", "hidden", "pictures", prefix="x", url_expiry_seconds=60)
     with pytest.raises(JobError, match=r"DELIVERY_FAILED: .*set BUCKET_ACCESS_KEY_ID, BUCKET_SECRET_ACCESS_KEY, BUCKET_NAME"):
         configured_bucket(**{**nothing, "endpoint_url": "https://s3.example"})
     with pytest.raises(JobError, match=r"DELIVERY_FAILED: .*set BUCKET_SECRET_ACCESS_KEY\."):
@@ -141,20 +153,64 @@ def test_expiry_is_limited(seconds: int) -> None:
         Bucket(None, "a", "b", "c", url_expiry_seconds=seconds)
 
 
+OWN, OSS = "s3.eu-west-1.amazonaws.com", "oss-cn-hangzhou.aliyuncs.com"
+
+
 @pytest.mark.parametrize(
-    ("endpoint", "plain"),
+    ("endpoint", "addressing", "address"),
     [
-        ("https://s3.example", "https://s3.example"),
-        ("https://s3.example/", "https://s3.example"),
-        ("https://s3.example:9000/pictures/", "https://s3.example:9000"),
-        ("https://pictures.s3.eu-west-1.amazonaws.com", "https://s3.eu-west-1.amazonaws.com"),
-        ("https://example.com/storage/v1/s3", "https://example.com/storage/v1/s3"),
-        ("https://example.com/storage/v1/s3/pictures", "https://example.com/storage/v1/s3"),
-        ("http://pictures.local", "http://pictures.local"),
+        (None, "auto", "https://pictures.s3.eu-west-1.amazonaws.com"),
+        (None, "virtual", "https://pictures.s3.eu-west-1.amazonaws.com"),
+        (None, "path", "https://s3.eu-west-1.amazonaws.com/pictures"),
+        ("https://s3.example", "auto", "https://s3.example/pictures"),
+        ("https://s3.example/", "path", "https://s3.example/pictures"),
+        ("https://s3.example", "virtual", "https://pictures.s3.example"),
+        ("HTTPS://S3.Example:9000/", "virtual", "https://pictures.s3.example:9000"),
+        ("https://s3.example:9000/pictures/", "auto", "https://s3.example:9000/pictures"),
+        ("https://s3.example:9000/pictures/", "path", "https://s3.example:9000/pictures"),
+        ("https://s3.example:9000/pictures", "virtual", "https://pictures.s3.example:9000"),
+        (f"https://pictures.{OWN}", "auto", f"https://pictures.{OWN}"),
+        (f"https://pictures.{OWN}", "virtual", f"https://pictures.{OWN}"),
+        (f"https://pictures.{OWN}", "path", f"https://{OWN}/pictures"),
+        (f"https://PICTURES.{OWN}/", "auto", f"https://pictures.{OWN}"),
+        ("http://pictures.oss.localhost:8912", "auto", "http://pictures.oss.localhost:8912"),
+        (f"https://{OSS}", "auto", f"https://pictures.{OSS}"),
+        (f"https://{OSS}", "path", f"https://{OSS}/pictures"),
+        (f"https://pictures.{OSS}", "auto", f"https://pictures.{OSS}"),
+        ("https://cos.ap-guangzhou.myqcloud.com", "auto", "https://pictures.cos.ap-guangzhou.myqcloud.com"),
+        ("https://tos-s3-cn-beijing.volces.com", "auto", "https://pictures.tos-s3-cn-beijing.volces.com"),
+        ("https://example.com/storage/v1/s3", "auto", "https://example.com/storage/v1/s3/pictures"),
+        ("https://example.com/storage/v1/s3/pictures", "auto", "https://example.com/storage/v1/s3/pictures"),
+        ("https://pictures.example.com/pictures", "auto", "https://pictures.example.com/pictures"),  # the host is so called by chance
+        ("http://pictures.local", "auto", "http://pictures.local/pictures"),
+        ("http://127.0.0.1:9000", "auto", "http://127.0.0.1:9000/pictures"),
+        ("http://[::1]:9000", "path", "http://[::1]:9000/pictures"),
     ],
 )
-def test_endpoint_that_names_the_bucket(endpoint: str, plain: str) -> None:
-    assert plain_endpoint(endpoint, "pictures") == plain
+def test_every_address_names_the_bucket_once(endpoint: str | None, addressing: str, address: str) -> None:
+    """The deployment's own and a job's, in signed URLs as in requests, for both are made by the same client."""
+    keys = {"access_key": "a", "secret_key": "b", "name": "pictures", "region": "eu-west-1", "url_expiry_seconds": 60}
+    bucket = configured_bucket(endpoint_url=endpoint, addressing=addressing, **keys)
+    assert s3_urls(["preview.png"], bucket, "j")["preview.png"].startswith(f"{address}/j/preview.png?")
+    if endpoint is None:
+        return
+    checked: list[str] = []
+    config = {**S3_CONFIG, "endpointUrl": endpoint, "addressing": addressing.upper()}
+    bucket = bucket_from_s3_config(config, check_endpoint=checked.append, url_expiry_seconds=60)
+    assert s3_urls(["preview.png"], bucket, "j")["preview.png"].startswith(f"{address}/j/preview.png?")
+    assert checked[0].rstrip("/") == address.removesuffix("/pictures")
+
+
+@pytest.mark.parametrize("name", ["pic.tures", "Pictures", "pic_tures"])
+def test_a_name_that_is_no_host_goes_into_the_path_by_itself(name: str) -> None:
+    given = {"access_key": "a", "secret_key": "b", "url_expiry_seconds": 60}
+    for endpoint in ("https://s3.example", f"https://{name}.s3.example", f"https://s3.example/{name}"):
+        bucket = configured_bucket(endpoint_url=endpoint, name=name, **given)
+        assert s3_urls(["preview.png"], bucket, "j")["preview.png"].startswith(f"https://s3.example/{name}/j/preview.png?")
+    with pytest.raises(JobError, match="BUCKET_ADDRESSING cannot be virtual"):
+        configured_bucket(endpoint_url="https://s3.example", name=name, addressing="virtual", **given)
+    with pytest.raises(JobError, match="BUCKET_ADDRESSING cannot be virtual"):
+        configured_bucket(endpoint_url=None, name=name, addressing="virtual", **given)
 
 
 @pytest.mark.parametrize(

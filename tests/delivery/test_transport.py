@@ -138,8 +138,8 @@ def test_a_jobs_endpoint_that_changes_its_address_after_the_check_gains_nothing(
             return answering(answers[0] if len(answers) == 1 else answers.pop(0))(host, port)
 
         monkeypatch.setattr(socket, "getaddrinfo", resolve)
-        check = lambda url: check_endpoint(url, allow_private=False, resolve=resolve)  # noqa: E731
-        bucket = bucket_from_s3_config(config, check_endpoint=check)
+        check = lambda url: check_endpoint(url, allow_private=False, timeout=5.0, resolve=resolve)  # noqa: E731
+        bucket = bucket_from_s3_config(config, check_endpoint=check, url_expiry_seconds=60)
         for call in (lambda: deliver_s3(FILES, bucket, "j"), lambda: fetch_s3("s3://bucket/a.jpg", bucket, 100)):
             failed = refused(call)
             assert failed.code is Code.INPUT_FORBIDDEN

@@ -13,13 +13,14 @@ from model_cache.cache import ModelCache
 from model_cache.catalogue import load_catalogue
 from model_cache.volume import Volume
 from pipeline.errors import Code, JobError
-from pipeline.phase1_sanitize.find_neural import FLOOR, VEHICLES, make_find, make_locate
+from pipeline.phase0_vehicle.locate import VEHICLES, make_locate
+from pipeline.phase1_sanitize.find_neural import FLOOR, make_find
 from pipeline.phase1_sanitize.prompt_neural import CLS, SEP, STOP, prompts
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL, SanitizeSettings, sanitize
 from pipeline.progress import Progress
-from pipeline.steps import Steps
-from pipeline.values import Frame, Matte
+from pipeline.values import Frame, Matte, Vehicle
 from tests.neural.stand_ins import StandInCache, image_processor, loaded
+from tests.stand_in_steps import stand_in_steps
 from tests.tiny_tokenizers import write_bert_tokenizer
 
 pytestmark = pytest.mark.neural
@@ -233,24 +234,9 @@ def removed(cache, rgb, **settings):
             mask[y0 : y1 + 1, x0 : x1 + 1] = True
         return list(masks)
 
-    def never(*_):
-        raise AssertionError("no step of this phase")
-
-    steps = Steps(
-        name="neural",
-        finds=frozenset({ANY_LABEL}),
-        find=make_find(cache),
-        locate=None,
-        mask=boxes,
-        inpaint=lambda rgb, mask: np.zeros_like(rgb),
-        matte=never,
-        depth=None,
-        draw=None,
-        redraw=never,
-        upscale=never,
-        models={},
-    )
-    return sanitize(rgb, frame, matte, DEFAULT, steps, replace(SanitizeSettings(), **settings), Progress()).removed
+    black = {"mask": boxes, "inpaint": lambda rgb, mask: np.zeros_like(rgb)}
+    steps = stand_in_steps(name="neural", finds=frozenset({ANY_LABEL}), find=make_find(cache), **black)
+    return sanitize(Vehicle(rgb, frame, matte), DEFAULT, steps, replace(SanitizeSettings(), **settings), Progress()).removed
 
 
 def test_the_threshold_applies(tokenizer):
@@ -272,15 +258,15 @@ def test_vehicles_come_best_first_above_their_threshold_and_once(tokenizer):
     boxes = [(0.3, 0.5, 0.4, 0.4), (0.31, 0.5, 0.4, 0.4), (0.8, 0.5, 0.2, 0.2), (0.5, 0.1, 0.1, 0.1)]
     _, _, cache = detector(tokenizer, boxes, [{"truck": [0.6]}, {"car": [0.8]}, {"bus": [0.9]}, {"car": [0.29]}])
     rgb = picture()
-    assert [f.label for f in make_locate(cache)(rgb, WHOLE)] == ["bus", "car"]
-    assert [f.label for f in make_locate(cache, score_threshold=0.2)(rgb, WHOLE)] == ["bus", "car", "car"]
-    assert [f.label for f in make_locate(cache, score_threshold=0.85)(rgb, WHOLE)] == ["bus"]
-    assert [f.label for f in make_locate(cache, same_thing=0.99)(rgb, WHOLE)] == ["bus", "car", "truck"]
+    assert [f.label for f in make_locate(make_find(cache))(rgb)] == ["bus", "car"]
+    assert [f.label for f in make_locate(make_find(cache), score_threshold=0.2)(rgb)] == ["bus", "car", "car"]
+    assert [f.label for f in make_locate(make_find(cache), score_threshold=0.85)(rgb)] == ["bus"]
+    assert [f.label for f in make_locate(make_find(cache), same_thing=0.99)(rgb)] == ["bus", "car", "truck"]
 
 
 def test_vehicles_are_asked_for_by_themselves_and_not_with_what_is_removed(tokenizer):
     model, _, cache = detector(tokenizer, [BOX], [{"car": [0.9]}])
-    make_locate(cache)(picture(), WHOLE)
+    make_locate(make_find(cache))(picture())
     assert model.asked == [tokenizer(". ".join(VEHICLES) + ".")["input_ids"]]
 
 

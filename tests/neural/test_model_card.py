@@ -12,7 +12,8 @@ from model_cache.cache import ModelCache
 from model_cache.catalogue import load_catalogue
 from model_cache.volume import Volume
 from pipeline.palette import parse
-from pipeline.phase1_sanitize.find_neural import make_find, make_locate
+from pipeline.phase0_vehicle.locate import make_locate
+from pipeline.phase1_sanitize.find_neural import make_find
 from pipeline.phase1_sanitize.inpaint_neural import make_inpaint
 from pipeline.phase1_sanitize.mask_neural import make_mask
 from pipeline.phase2_illustrate.depth_neural import make_depth
@@ -78,7 +79,7 @@ def test_a_step_sees_nearly_the_same(caches: tuple[ModelCache, ModelCache], step
 def test_the_finders(caches: tuple[ModelCache, ModelCache]) -> None:
     _, card = caches
     assert make_find(card)(RGB, (0, 0, 128, 128), ["license plate", "text"])
-    make_locate(card)(RGB, (0, 0, 128, 128))
+    make_locate(make_find(card))(RGB)
 
 
 @pytest.mark.parametrize("which", ["sam", "sam2"])

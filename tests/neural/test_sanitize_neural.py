@@ -7,13 +7,13 @@ import torch
 from model_cache.cache import ModelCache
 from model_cache.catalogue import load_catalogue
 from model_cache.volume import Volume
-from pipeline.phase1_sanitize.find_neural import make_find, make_locate
+from pipeline.phase1_sanitize.find_neural import make_find
 from pipeline.phase1_sanitize.inpaint_neural import make_inpaint
 from pipeline.phase1_sanitize.mask_neural import make_mask
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL, SanitizeSettings, sanitize
 from pipeline.progress import Progress
-from pipeline.steps import Steps
-from pipeline.values import CleanPlate, Frame, Matte
+from pipeline.values import CleanPlate, Frame, Matte, Vehicle
+from tests.stand_in_steps import stand_in_steps
 
 pytestmark = pytest.mark.neural
 
@@ -40,26 +40,12 @@ def segmenter_answers(cache, level):
 
 
 def plate(cache) -> CleanPlate:
-    def never(*_):
-        raise AssertionError("no step of this phase")
-
-    steps = Steps(
-        name="neural",
-        finds=frozenset({ANY_LABEL}),
-        find=make_find(cache),
-        locate=make_locate(cache),
-        mask=make_mask(cache),
-        inpaint=make_inpaint(cache),
-        matte=never,
-        depth=None,
-        draw=None,
-        redraw=never,
-        upscale=never,
-        models={},
-    )
+    own = {"find": make_find(cache), "mask": make_mask(cache), "inpaint": make_inpaint(cache)}
+    steps = stand_in_steps(name="neural", finds=frozenset({ANY_LABEL}), **own)
     inside = np.zeros((SIDE, SIDE), np.uint8)
     inside[20:110, 8:120] = 255
-    return sanitize(picture(), Frame.fit(400, 400, SIDE), Matte(inside, None), LABELS, steps, SanitizeSettings(), Progress())
+    vehicle = Vehicle(picture(), Frame.fit(400, 400, SIDE), Matte(inside, None))
+    return sanitize(vehicle, LABELS, steps, SanitizeSettings(), Progress())
 
 
 def picture():

@@ -17,9 +17,10 @@ from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.progress import Progress
-from pipeline.steps import Find, Steps
-from pipeline.values import CleanPlate, Found, Frame, Matte, Rgb
+from pipeline.steps import Find
+from pipeline.values import CleanPlate, Found, Frame, Matte, Rgb, Vehicle
 from tests.phase1_sanitize.drawn import FRAME, Drawn, lettered, matte, paint, plated
+from tests.stand_in_steps import stand_in_steps
 
 BOTH = ("text", "license plate")
 
@@ -153,11 +154,8 @@ def test_loading_and_searching_say_nothing(capfd, scene):
 
 
 def removed_from(rgb: Rgb, frame: Frame, vehicle: Matte, find: Find) -> CleanPlate:
-    def never(*_: object) -> None:
-        raise AssertionError
-
-    steps = Steps("classical", frozenset(BOTH), find, None, masks, inpaint, never, None, never, None, never, {})
-    return sanitize(rgb, frame, vehicle, BOTH, steps, SanitizeSettings(), Progress())
+    steps = stand_in_steps(finds=frozenset(BOTH), find=find, mask=masks, inpaint=inpaint)
+    return sanitize(Vehicle(rgb, frame, vehicle), BOTH, steps, SanitizeSettings(), Progress())
 
 
 def test_the_whole_phase_on_a_drawn_scene(find, scene):

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Code, JobError
+from pipeline.phase1_sanitize.quads import filled, ordered
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL, SanitizeSettings, sanitize, split
 from pipeline.progress import Progress
-from pipeline.steps import Steps
-from pipeline.values import CleanPlate, Found, Frame, Mask, Rgb
+from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb, Vehicle
 from tests.phase1_sanitize.drawn import FRAME, SIDE, VEHICLE, matte, paint
+from tests.stand_in_steps import stand_in_steps
 
 SETTINGS = SanitizeSettings()
+VEHICLE_SEEN = Vehicle(paint(), FRAME, matte())
 
 
 def box(x0: float, y0: float, x1: float, y1: float, label: str = "text", score: float = 0.9) -> Found:
@@ -36,14 +38,11 @@ def grey(rgb: Rgb, mask: Mask) -> Rgb:
 def steps(
     found: list[Found], mask: Callable = whole_boxes, inpaint: Callable = grey, finds: frozenset = frozenset({"text", "license plate"})
 ):
-    def never(*_: object) -> None:
-        raise AssertionError("no step of this phase")
-
-    return Steps("classical", finds, lambda rgb, region, labels: list(found), None, mask, inpaint, never, None, never, None, never, {})
+    return stand_in_steps(finds=finds, find=lambda rgb, region, labels: list(found), mask=mask, inpaint=inpaint)
 
 
 def run(found: list[Found], settings: SanitizeSettings = SETTINGS, remove=("text", "license plate"), **parts) -> CleanPlate:
-    return sanitize(paint(), FRAME, matte(), remove, steps(found, **parts), settings, Progress())
+    return sanitize(VEHICLE_SEEN, remove, steps(found, **parts), settings, Progress())
 
 
 def labels(plate: CleanPlate) -> list[str]:
@@ -57,7 +56,7 @@ def test_nothing_to_remove_skips_the_search():
     def crash(*_: object) -> list[Found]:
         raise AssertionError("searched")
 
-    plate = sanitize(paint(), FRAME, matte(), [], replace(steps([]), find=crash), SETTINGS, Progress())
+    plate = sanitize(VEHICLE_SEEN, [], replace(steps([]), find=crash), SETTINGS, Progress())
     assert (plate.rgb == paint()).all()
     assert not plate.removed_mask.any()
     assert plate.removed == plate.warnings == ()
@@ -104,14 +103,46 @@ def test_the_score_threshold_applies(threshold, count):
         lambda mask: mask[None],
         lambda mask: mask.astype(np.uint8),
         lambda mask: mask.astype(np.uint8) * 255,
-        np.zeros_like,
         lambda mask: mask[:-1],
     ],
-    ids=["one more axis", "0 and 1", "0 and 255", "empty", "wrong size"],
+    ids=["one more axis", "0 and 1", "0 and 255", "wrong size"],
 )
 def test_a_mask_that_breaks_its_contract_is_a_bug_and_no_success(spoil):
     with pytest.raises(RuntimeError, match="mask of 'text'"):
         run([INSIDE], mask=lambda rgb, found: [spoil(mask) for mask in whole_boxes(rgb, found)])
+
+
+def test_where_the_mask_is_empty_the_whole_box_goes():
+    plate = run([INSIDE], mask=lambda rgb, found: [np.zeros(rgb.shape[:2], bool) for _ in found])
+    assert labels(plate) == ["text"]
+    assert plate.removed_mask[400:430, 300:380].all()
+    assert (plate.rgb[405:425, 305:375] == 77).all()
+
+
+SLANTED = np.array([[300, 400], [400, 420], [398, 450], [298, 430]], np.float32)
+
+
+def test_a_plates_outline_is_told_as_it_was_found():
+    plate = run([Found("license plate", 0.9, SLANTED, "AB 123"), INSIDE], mask=lambda rgb, found: [_characters(rgb) for _ in found])
+    assert [p.tolist() for p in plate.plates] == [SLANTED.tolist()]
+
+
+def test_a_mask_of_the_whole_plate_is_its_outline():
+    found = box(290, 390, 410, 460, "license plate")
+    (corners,) = run([found], mask=lambda rgb, found: [filled(SLANTED, rgb.shape[:2])]).plates
+    assert np.hypot(*(ordered(corners) - SLANTED).T).max() < 3
+
+
+def test_characters_without_their_plate_have_no_outline():
+    found = replace(box(300, 400, 380, 430, "license plate"), outlined=False)
+    assert run([found]).plates == run([INSIDE]).plates == ()
+
+
+def _characters(rgb: Rgb) -> Mask:
+    mask = np.zeros(rgb.shape[:2], bool)
+    for x in range(310, 390, 16):
+        mask[418:432, x : x + 5] = True
+    return mask
 
 
 def test_a_box_without_a_mask_is_a_bug_and_no_success():
@@ -130,7 +161,7 @@ def test_a_crash_of_the_detector_is_not_nothing_found():
         raise MemoryError("detector")
 
     with pytest.raises(MemoryError, match="detector"):
-        sanitize(paint(), FRAME, matte(), ["text"], replace(steps([]), find=crash), SETTINGS, Progress())
+        sanitize(VEHICLE_SEEN, ["text"], replace(steps([]), find=crash), SETTINGS, Progress())
 
 
 def test_a_box_around_the_whole_car_is_ignored_and_told():
@@ -194,7 +225,7 @@ def test_nothing_outside_the_photo_is_painted():
     frame = Frame.fit(1600, 520, SIDE)  # the photo ends inside the vehicle's rows
     top, bottom = (round(v) for v in (frame.content[1], frame.content[3]))
     low = box(300, bottom - 20, 380, bottom)
-    plate = sanitize(paint(), frame, matte(), ["text"], steps([low]), replace(SETTINGS, dilation=0.02), Progress())
+    plate = sanitize(Vehicle(paint(), frame, matte()), ["text"], steps([low]), replace(SETTINGS, dilation=0.02), Progress())
     assert plate.removed
     assert not plate.removed_mask[bottom:].any()
     assert not plate.removed_mask[:top].any()
@@ -220,5 +251,60 @@ def test_a_cancelled_job_ends_before_the_search():
     cancelled = threading.Event()
     cancelled.set()
     with pytest.raises(JobError) as error:
-        sanitize(paint(), FRAME, matte(), ["text"], steps([INSIDE]), SETTINGS, Progress(cancelled=cancelled))
+        sanitize(VEHICLE_SEEN, ["text"], steps([INSIDE]), SETTINGS, Progress(cancelled=cancelled))
     assert error.value.code == Code.CANCELLED
+
+
+# --- what sticks out of the vehicle leaves its outline with it ---
+
+#: A mirror: half of it on the vehicle, half beside it.
+MIRROR = box(VEHICLE[0] - 60, 400, VEHICLE[0] + 60, 460, "side view mirror")
+
+
+def with_mirror() -> Vehicle:
+    alpha = matte().alpha.copy()
+    x0, y0, x1, y1 = (round(v) for v in MIRROR.box)
+    alpha[y0:y1, x0:x1] = 255
+    return Vehicle(paint(), FRAME, Matte(alpha, 0.9))
+
+
+def removed_mirror(outline) -> CleanPlate:
+    record = replace(steps([MIRROR], finds=frozenset({"side view mirror"})), matte=outline)
+    return sanitize(with_mirror(), ["side view mirror"], record, SETTINGS, Progress())
+
+
+def test_a_removed_thing_that_sticks_out_leaves_the_outline():
+    asked = []
+
+    def outline(rgb: Rgb, place) -> Matte:
+        asked.append((rgb, place))
+        return matte()
+
+    plate = removed_mirror(outline)
+    ((rgb, place),) = asked
+    assert (rgb == plate.rgb).all()
+    assert place == (VEHICLE[0] - 60, VEHICLE[1], VEHICLE[2], VEHICLE[3])
+    assert (plate.matte.inside == matte().inside).all()
+    assert plate.matte.confidence == 0.9
+
+
+def test_only_where_something_was_removed_the_second_outline_counts():
+    smaller = np.zeros((SIDE, SIDE), np.uint8)
+    smaller[VEHICLE[1] : VEHICLE[3], VEHICLE[0] + 20 : VEHICLE[2] - 200] = 255
+    plate = removed_mirror(lambda rgb, place: Matte(smaller, 0.5))
+    gone = with_mirror().matte.inside & ~plate.matte.inside
+    assert gone.any()
+    assert not (gone & ~plate.removed_mask).any()
+    assert plate.matte.inside[VEHICLE[1] + 10, VEHICLE[2] - 100]
+
+
+def test_without_a_network_the_outline_stays():
+    assert (removed_mirror(None).matte.alpha == with_mirror().matte.alpha).all()
+
+
+def test_what_is_removed_inside_the_vehicle_asks_for_no_second_outline():
+    def outline(*_: object) -> Matte:
+        raise AssertionError("asked")
+
+    plate = sanitize(VEHICLE_SEEN, ["text"], replace(steps([INSIDE]), matte=outline), SETTINGS, Progress())
+    assert (plate.matte.alpha == matte().alpha).all()

@@ -9,11 +9,11 @@ from pipeline.errors import Code, JobError
 from pipeline.phase2_illustrate.agreement import attempt_seed
 from pipeline.phase2_illustrate.redraw import RedrawSettings, redraw
 from pipeline.progress import Progress
-from pipeline.steps import Brief, Steps
-from pipeline.values import Frame, Matte
+from pipeline.steps import Brief
+from pipeline.values import Matte
+from tests.stand_in_steps import stand_in_steps
 
 SIDE = 64
-FRAME = Frame.fit(SIDE, SIDE, SIDE)
 BRIEF = Brief(None, None, 42, 30, 7.5, 0.6, 0.4, 0.75, "prompt", "negative", 0.8, False, 0.9)
 SETTINGS = RedrawSettings(BRIEF, threshold=0.85, max_retries=2, allow_low_iou=False)
 
@@ -43,26 +43,19 @@ class Engine:
         self.pictures.append(rgb)
         return drawn, ("STYLE_MISSING: none",)
 
-    def matte(self, rgb, frame, box):
+    def matte(self, rgb, box):
+        assert box == (8, 16, 56, 48)
         inside = (rgb < 128).all(-1)
-        if not inside.any():
-            raise JobError(Code.NO_VEHICLE, "none")
         return Matte(np.where(inside, 255, 0).astype(np.uint8), 1.0)
 
     @property
     def steps(self):
-        def never(*_):
-            raise AssertionError("no step of a redrawing")
-
         ramp = np.tile(np.linspace(0, 255, SIDE).astype(np.uint8), (SIDE, 1))
-        return Steps(
-            name="neural", finds=frozenset(), find=never, locate=None, mask=never, inpaint=never, matte=self.matte,
-            depth=lambda rgb: ramp, draw=None, redraw=self.draw, upscale=never, models={},
-        )  # fmt: skip
+        return stand_in_steps(name="neural", matte=self.matte, depth=lambda rgb: ramp, draw=None, redraw=self.draw)
 
     def run(self, settings=SETTINGS, keep=False, progress=None, **steps):
         record = replace(self.steps, **steps)
-        return redraw(PHOTO, MATTE, FRAME, keep, record, self.draw, settings, progress or Progress())
+        return redraw(PHOTO, MATTE, keep, record, self.draw, settings, progress or Progress())
 
 
 def test_a_first_attempt_that_agrees_is_delivered_as_it_is():
@@ -146,7 +139,7 @@ def test_a_weight_of_nought_stays_nought_and_asks_for_no_depth():
 def test_a_picture_too_soft_for_edges_is_drawn_from_its_depth_and_says_so():
     engine = Engine(48)
     soft = np.full((SIDE, SIDE, 3), 90, np.uint8)
-    done = redraw(soft, MATTE, FRAME, True, engine.steps, engine.draw, SETTINGS, Progress())
+    done = redraw(soft, MATTE, True, engine.steps, engine.draw, SETTINGS, Progress())
     assert not done.edges.any()
     assert engine.briefs[0].canny_weight == 0
     assert done.warnings[0].startswith("NO_EDGES: ")

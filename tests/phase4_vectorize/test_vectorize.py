@@ -1,4 +1,5 @@
 import io
+import re
 from xml.etree import ElementTree
 
 import numpy as np
@@ -136,7 +137,7 @@ def test_the_preview_is_a_render_of_the_svg(canvas):
 
 def test_the_audit_finds_what_is_wrong():
     face = Face(0, "M0 0 C1 1 2 2 3 3 Z")
-    good = write([face], [], PALETTE, STROKE, (0, 0, 9, 9), None, {})
+    good = write([face], [], PALETTE, STROKE, (0, 0, 9, 9), 9, None, {})
     assert audit(good, PALETTE, STROKE).off_palette == ()
     bad = good.replace(b'fill="#FFFFFF"', b'fill="#FEFEFE"')
     assert audit(bad, PALETTE, STROKE).off_palette == ("#FEFEFE",)
@@ -144,13 +145,43 @@ def test_the_audit_finds_what_is_wrong():
     assert audit(named, PALETTE, STROKE).off_palette == ("white",)
     unset = good.replace(b' fill="#FFFFFF"', b"")
     assert audit(unset, parse("FFFFFF,FF0000"), STROKE).off_palette == ("#000000",)  # SVG's initial fill is black
-    assert audit(write([face, face], [], PALETTE, STROKE, (0, 0, 9, 9), None, {}), PALETTE, STROKE).doubled == 1
+    path = b'<path d="M0 0 C1 1 2 2 3 3 Z"/>'
+    assert audit(good.replace(path, 2 * path), PALETTE, STROKE).doubled == 1
     picture = good.replace(b"</svg>", b"<image/></svg>")
     assert audit(picture, PALETTE, STROKE).off_palette == ("<image>",)
 
 
+def test_of_two_equal_faces_the_later_is_written_and_none_without_extent():
+    path = "M0 0 C1 1 2 2 3 3 Z"
+    faces = [Face(0, path), Face(1, "M5 5z"), Face(2, "M1 1l2 0l0 2z"), Face(1, path)]
+    svg = write(faces, ["M0 0l5 5", "M3 3z", "M0 0l5 5"], PALETTE, STROKE, (0, 0, 9, 9), 9, None, {}).decode()
+    assert re.findall(r' d="([^"]*)"', svg) == ["M1 1l2 0l0 2z", path, "M0 0l5 5"]
+    assert svg.count('data-color="#000000"') == 1
+
+
+def test_a_doubled_path_is_logged_and_not_a_lost_picture(monkeypatch):
+    """Should the writer ever miss one: it looks the same."""
+    found = []
+    monkeypatch.setattr("pipeline.phase4_vectorize.vectorize.log.warning", lambda name, **more: found.append((name, more)))
+    monkeypatch.setattr("pipeline.phase4_vectorize.svg.distinct", lambda faces: [*faces, faces[-1]])
+    assert draw().svg
+    assert found == [("svg_paths_doubled", {"count": 1})]
+
+
+def test_specks_that_touch_at_a_corner_are_drawn():
+    """Fitted, both had become one and the same point."""
+    image = label_image()
+    image.labels[240, 200] = image.labels[241, 201] = image.labels[250, 250] = 3
+    svg = draw(image).svg.decode()
+    (blue,) = re.findall(r'<g data-color="#0000FF".*?</g>', svg, re.DOTALL)
+    assert blue.count("<path") == 3
+    seen = rendered(draw(image, mode="none").svg, "#FFFFFF")
+    for y, x in ((240, 200), (241, 201), (250, 250)):
+        assert (seen[y, x] == [0, 0, 255]).all()
+
+
 def test_metadata_is_escaped():
-    svg = write([], [], PALETTE, STROKE, (0, 0, 9, 9), None, {"prompt": "</metadata><script>&"})
+    svg = write([], [], PALETTE, STROKE, (0, 0, 9, 9), 9, None, {"prompt": "</metadata><script>&"})
     assert ElementTree.fromstring(svg)[0].text == '{"prompt": "</metadata><script>&"}'
 
 

@@ -16,13 +16,16 @@ from typing import Any
 import httpx
 from PIL import Image
 
+from model_cache import embedded
 from tests.pictures import save
 
 ROOT = Path(__file__).parents[2]
 #: A quick job: a small square, a given box, and nothing to look for.
 QUICK = {"size": 1024, "vehicle_box": [0.1, 0.1, 0.9, 0.9], "remove": []}
 #: One that takes some seconds.
-SLOW = {"size": 4096}
+SLOW = {"size": 4096, "vehicle_box": [0.1, 0.1, 0.9, 0.9]}
+#: Servers here do without the embedded networks, which take seconds a job; those that are to find a vehicle say where they are.
+NO_NETWORKS = "/no networks here"
 JOB_SECONDS = 300  # how long a job may take on a busy machine
 
 
@@ -125,7 +128,7 @@ def free_port() -> int:
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "NUMBA_CACHE_DIR") if name in os.environ}
-    return kept | {"ENGINE": "classical", "OUTPUT_DIR": str(folder)} | settings
+    return kept | {"ENGINE": "classical", "OUTPUT_DIR": str(folder), embedded.VARIABLE: NO_NETWORKS} | settings
 
 
 @contextmanager

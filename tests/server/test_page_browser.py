@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect
 
+from model_cache import embedded
 from tests.browser import Witness, chromium, violations
+from tests.conftest import NETWORKS
+from tests.server.serving import NO_NETWORKS
 
 pytestmark = pytest.mark.xdist_group("browser")
 expect.set_options(timeout=20_000)  # ms; for busy machines
@@ -32,6 +35,7 @@ def started(folder: Path, **settings: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ENGINE": "classical", "OUTPUT_DIR": str(folder)}
+    environment[embedded.VARIABLE] = NO_NETWORKS
     command = [sys.executable, "-m", "server", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment | settings, stdout=log, stderr=log)
@@ -153,7 +157,8 @@ def numbers(page: Page) -> list[float]:
 def use_sample(page: Page) -> None:
     page.get_by_role("button", name="Use the sample").click()
     expect(page.get_by_role("img", name="The chosen photo")).to_be_visible()
-    assert numbers(page) == [20, 35, 81, 80]  # its vehicle's box comes with it
+    assert numbers(page) == [20, 35, 81, 80]  # its vehicle's box comes with it, and the page says why
+    expect(page.get_by_text("no network that finds vehicles")).to_be_visible()
 
 
 def draw(page: Page) -> None:
@@ -195,6 +200,23 @@ def test_submit_watch_compare_download(opened: Opener, origin: str) -> None:
         assert Path(download.value.path()).read_bytes().startswith(beginning)
     box = job(origin, page.url.rpartition("=")[2])["result"]["vehicle_box"]
     assert box[0] >= 0 and box[2] <= 1
+
+
+@pytest.mark.networks
+def test_the_sample_needs_no_box(browser: Browser, tmp_path: Path) -> None:
+    with started(tmp_path, **{embedded.VARIABLE: str(NETWORKS)}) as origin:
+        page = browser.new_page()
+        page.goto(origin)
+        page.get_by_role("button", name="Use the sample").click()
+        expect(page.get_by_role("button", name="Set a vehicle box")).to_be_visible()
+        expect(page.get_by_text("no network that finds vehicles")).not_to_be_visible()
+        small(page)
+        draw(page)
+        finished(page)
+        told = job(origin, page.url.rpartition("=")[2])
+        assert "isnet" in told["result"]["versions"]["models"]
+        assert told["result"]["vehicle_box"] == pytest.approx([0.2, 0.35, 0.81, 0.8], abs=0.02)
+        page.close()
 
 
 def test_with_the_keyboard_alone(opened: Opener) -> None:

@@ -1,15 +1,21 @@
 """The API of a running pod over HTTP: the guide's commands, every route, and what a caller does wrong."""
 
+import base64
 import json
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import httpx
 import pytest
+from PIL import Image
 
-from tests.server.serving import JOB_SECONDS, QUICK, SLOW, Server, until
+from model_cache import embedded
+from tests.conftest import NETWORKS
+from tests.pictures import save
+from tests.server.serving import JOB_SECONDS, QUICK, SLOW, Server, serving, until
 
 GUIDE = "FF0000,00FF00,0000FF,FFFF00,FF00FF,00FFFF,000000,FFFFFF,808080,404040,C0C0C0,FFA500,800080,008080,FFB6C1"
 
@@ -26,8 +32,18 @@ def done(server: Server, photo: bytes) -> str:
     return job_id
 
 
-def test_the_guides_commands(server: Server, photo: bytes, tmp_path: Path) -> None:
+@pytest.fixture
+def finding(tmp_path: Path) -> Iterator[Server]:
+    """A server that finds vehicles by itself."""
+    with serving(tmp_path / "out", **{embedded.VARIABLE: str(NETWORKS)}) as running:
+        running.ready()
+        yield running
+
+
+@pytest.mark.networks
+def test_the_guides_commands(finding: Server, photo: bytes, tmp_path: Path) -> None:
     """As the guide writes them but for host, port and file; the palette is without '#'."""
+    server = finding
     (tmp_path / "test.jpg").write_bytes(photo)
     host = str(server.client.base_url)
     answer = json.loads(curl(tmp_path, f'curl -X POST {host}/api/v1/process -F "file=@test.jpg" -F "palette_hex_list={GUIDE}"'))
@@ -100,7 +116,7 @@ def test_progress_in_order_and_events_that_resume(server: Server, photo: bytes) 
     progress = [data for kind, _, data in events if kind == "progress"]
     percents, phases = [p["percent"] for p in progress], list(dict.fromkeys(p["phase"] for p in progress))
     assert percents == sorted(percents) and percents[-1] == 100
-    assert phases == ["fetch", "sanitize", "illustrate", "enforce", "vectorize", "deliver"]
+    assert phases == ["fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver"]
     numbers = [int(number) for _, number, _ in events]
     assert numbers == sorted(numbers)
     told = server.job(job_id)
@@ -258,7 +274,9 @@ def test_ready_health_docs_and_description(server: Server, done: str) -> None:
     [
         ({"palette_hex_list": "FF0000"}, "INVALID_PALETTE", "2 to 64"),
         ({"palette_hex_list": "FF0000,nonsense"}, "INVALID_PALETTE", "nonsense"),
-        ({"palette_hex_list": ""}, "INVALID_PALETTE", "2 to 64"),
+        ({"palette_hex_list": ","}, "INVALID_PALETTE", "2 to 64"),
+        ({"remove": "," * 100_000}, "INVALID_INPUT", "remove"),
+        ({"matte": "matte.png"}, "INVALID_INPUT", "-F matte=@"),
         ({"seed": "abc"}, "INVALID_INPUT", "seed"),
         ({"seed": "-1"}, "INVALID_INPUT", "seed"),
         ({"vehicle_box": "0.1,0.2,0.3"}, "INVALID_INPUT", "vehicle_box"),
@@ -298,6 +316,14 @@ def test_wrong_requests(server: Server, photo: bytes) -> None:
     broken = {"content-type": "multipart/form-data; boundary=x"}
     refused(400, "INVALID_INPUT", post("/api/v1/process", content=b"--x\r\nno header\r\n", headers=broken))
     refused(400, "INVALID_INPUT", post("/api/v1/process", files=[("file", ("a", photo)), ("file", ("b", photo))]))
+    for matte in (b"", b"GIF89a....", b"nothing"):
+        sent = {"file": ("car.jpg", photo), "matte": ("m.png", matte)}
+        assert "The matte" in refused(415, "UNSUPPORTED_IMAGE", post("/api/v1/process", files=sent))
+    both = {"file": ("car.jpg", photo), "matte": ("m.png", photo)}
+    assert "matte_url" in refused(
+        422, "INVALID_INPUT", post("/api/v1/process", files=both, data={"matte_url": "https://example.com/m.png"})
+    )
+    refused(422, "INVALID_INPUT", post("/api/v1/process", files={"matte": ("m.png", photo)}))
     refused(404, "NOT_FOUND", server.client.get("/api/v1/nothing"))
     assert "GET" in server.client.put("/health").headers["allow"]
     refused(405, "METHOD_NOT_ALLOWED", server.client.put("/health"))
@@ -308,8 +334,6 @@ def test_wrong_requests(server: Server, photo: bytes) -> None:
 
 def test_form_fields_base64_and_a_matte(server: Server, photo: bytes) -> None:
     """Each key as a field of its own, the picture as base64 in options; the same job each time."""
-    import base64
-
     fields = {"size": "1024", "vehicle_box": "0.1,0.1,0.9,0.9", "remove": "", "outputs": "svg", "stroke": '{"mode": "none"}'}
     by_fields = server.client.post("/api/v1/process", files={"file": ("car.jpg", photo)}, data=fields).json()["job_id"]
     text = base64.b64encode(photo).decode()
@@ -327,3 +351,23 @@ def test_an_address_that_cannot_be_fetched_fails_the_job(server: Server) -> None
     told = server.over(answer.json()["job_id"])
     assert told["status"] == "failed" and told["error"].startswith("INPUT_FORBIDDEN: ")
     assert "secret" not in json.dumps(told) and server.client.get(f"/api/v1/jobs/{told['job_id']}/input").status_code == 404
+
+
+def test_a_matte_as_a_file(server: Server, photo: bytes, tmp_path: Path) -> None:
+    """As curl sends it, beside what a browser sends for fields that nobody has filled in; the same job as with the matte in base64."""
+    matte = Image.new("L", (320, 213))
+    matte.paste(255, (100, 60, 240, 160))
+    (tmp_path / "car.jpg").write_bytes(photo)
+    (tmp_path / "m.png").write_bytes(save(matte, "PNG"))
+    host = str(server.client.base_url)
+    fields = ["file=@car.jpg", "matte=@m.png", "size=1024", "remove=", "outputs=svg,", f"palette_hex_list={GUIDE},"]
+    fields += ["seed=", "prompt=", "options="]
+    by_file = json.loads(curl(tmp_path, f"curl -s {host}/api/v1/process -F {' -F '.join(fields)}"))["job_id"]
+    text = base64.b64encode(save(matte, "PNG")).decode()
+    keys = {"size": 1024, "remove": [], "outputs": ["svg"], "palette_hex_list": GUIDE.split(","), "matte_base64": text}
+    results = [server.over(job_id)["result"] for job_id in (by_file, server.submit(photo, **keys))]
+    assert results[0]["vehicle_box"] == results[1]["vehicle_box"] == pytest.approx([100 / 320, 60 / 213, 240 / 320, 160 / 213], abs=0.005)
+    assert Path(results[0]["svg_path"]).read_bytes() == Path(results[1]["svg_path"]).read_bytes()
+    assert results[0]["palette"] == [f"#{color}" for color in GUIDE.split(",")]
+    unchosen, unfilled = {"file": ("car.jpg", photo), "matte": ("", b"")}, {"stroke": "", "vehicle_box": "", "matte_base64": ""}
+    assert server.client.post("/api/v1/process", files=unchosen, data=unfilled).status_code == 202

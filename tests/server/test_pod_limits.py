@@ -1,13 +1,15 @@
 """The pod's limits: sizes, times, room, requests a minute, names, origins; settings that are wrong; idempotency and age over HTTP."""
 
+import asyncio
 import errno
+import json
 import os
 import socket
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import httpx
@@ -49,20 +51,30 @@ def test_sizes_and_times(tmp_path: Path, photo: bytes) -> None:
 
 
 def test_so_many_listeners_and_no_more(tmp_path: Path, photo: bytes) -> None:
-    with serving(tmp_path / "out", WORKERS="0") as server, ExitStack() as listening:
+    """All at once: each is heard or refused at once, and a place that is free again is taken again."""
+    with serving(tmp_path / "out", WORKERS="0") as server:
         address = f"{server.client.base_url}/api/v1/jobs/{server.submit(photo)}/events"
-        client = httpx.Client(limits=httpx.Limits(max_connections=None), timeout=20)
 
-        def listen() -> httpx.Response:
-            return listening.enter_context(client.stream("GET", address))
+        async def burst() -> None:
+            limits = httpx.Limits(max_connections=None)
+            async with httpx.AsyncClient(limits=limits, timeout=60) as client, AsyncExitStack() as listening:
 
-        assert {listen().status_code for _ in range(LISTENERS)} == {200}
-        refused = server.client.get(address)
-        assert refused.status_code == 429 and refused.json()["code"] == "RATE_LIMITED" and refused.headers["Retry-After"]
-        listening.close()
-        until(lambda: listen().status_code == 200, 20, 0.5)
-        listening.close()
-        client.close()
+                async def listen() -> httpx.Response:
+                    return await listening.enter_async_context(client.stream("GET", address))
+
+                answers = await asyncio.gather(*(listen() for _ in range(LISTENERS + 50)))
+                refused = [answer for answer in answers if answer.status_code != 200]
+                assert len(refused) == 50 and {answer.status_code for answer in refused} == {429}
+                for answer in refused:
+                    assert json.loads(await answer.aread())["code"] == "RATE_LIMITED" and answer.headers["Retry-After"]
+
+        asyncio.run(burst())
+        until(lambda: heard(address), 20, 0.5)
+
+
+def heard(address: str) -> bool:
+    with httpx.stream("GET", address, timeout=20) as answer:
+        return answer.status_code == 200
 
 
 def test_requests_a_minute_names_and_origins(tmp_path: Path) -> None:

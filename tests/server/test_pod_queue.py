@@ -40,6 +40,15 @@ def claim(database: Database, slot: int = 0, seconds: float = 300) -> queue.Clai
     return taken
 
 
+def cleared(job_id: str) -> None:
+    """For jobs without files; tests/server/test_pod_leases.py has some."""
+
+
+def placed(complete: bool) -> int:
+    """The same."""
+    return 1
+
+
 def set_times(database: Database, job_id: str, **values: float) -> None:
     with database.write() as connection:
         connection.execute(update(table).where(table.c.job_id == job_id).values(**values))
@@ -68,12 +77,12 @@ def test_an_interrupted_job_runs_again_in_its_old_place_once_and_is_then_poisone
     for name in ("first", "second"):
         jobs.add(database, new(name))
     assert claim(database).job_id == "first"
-    assert queue.reap(database, 0) == []
+    assert queue.reap(database, 0, cleared) == []
     assert status(database, "first") == "pending" and jobs.shown(database, "first")["queue_position"] == 1
     assert claim(database).job_id == "first"
-    assert queue.reap(database, 1) == []  # another slot's engine ended
+    assert queue.reap(database, 1, cleared) == []  # another slot's engine ended
     assert status(database, "first") == "processing"
-    assert [(over.job_id, over.status, over.code) for over in queue.reap(database, 0)] == [("first", "failed", "POISONED")]
+    assert [(over.job_id, over.status, over.code) for over in queue.reap(database, 0, cleared)] == [("first", "failed", "POISONED")]
     assert str(jobs.shown(database, "first")["error"]).startswith("POISONED: ")
     assert claim(database).job_id == "second"
 
@@ -82,21 +91,21 @@ def test_a_lease_that_ran_out_is_lost_for_ever(database: Database) -> None:
     jobs.add(database, new("j"))
     old = claim(database)
     assert queue.renew(database, old, [])
-    assert queue.reap(database, None) == [] and status(database, "j") == "processing"
+    assert queue.reap(database, None, cleared) == [] and status(database, "j") == "processing"
     assert queue.overdue(database, 0, 30) is None
     set_times(database, "j", lease_until=time.monotonic() - 1)
     assert queue.overdue(database, 0, 30) == "silent"  # its keeper's turn
     set_times(database, "j", lease_until=time.monotonic() - queue.ABANDONED - 1)
-    queue.reap(database, None)
+    queue.reap(database, None, cleared)
     young = claim(database, slot=1)
     assert young.attempts == 2
     # who has slept through it changes nothing any more
     assert not queue.renew(database, old, [("log", {"event": "late"})])
     assert not queue.look(database, old).own
-    assert queue.finish(database, old, [], result={"svg": 1}, size=1) is None
+    assert queue.finish(database, old, [], result={"svg": 1}, place=placed) is None
     assert not queue.put_back(database, old, [])
     assert jobs.shown(database, "j")["logs"] == []
-    assert queue.finish(database, young, [], result={"svg": 2}, size=1) == queue.Ended("j", "completed", None)
+    assert queue.finish(database, young, [], result={"svg": 2}, place=placed) == queue.Ended("j", "completed", None)
     assert jobs.shown(database, "j")["result"] == {"svg": 2}
 
 
@@ -106,7 +115,7 @@ def test_a_clock_that_is_set_takes_nothing_from_a_healthy_engine(database: Datab
     for jump in (86_400.0, -86_400.0):
         taken = claim(database, seconds=60)
         monkeypatch.setattr(time, "time", lambda by=jump: real() + by)
-        assert taken.waited >= 0 and queue.overdue(database, 0, 5) is None and queue.reap(database, None) == []
+        assert taken.waited >= 0 and queue.overdue(database, 0, 5) is None and queue.reap(database, None, cleared) == []
         assert queue.look(database, taken) == queue.Held(own=True, cancel=False)
         assert queue.put_back(database, taken, [])
     assert claim(database).waited == 0  # it came, by this clock, in the future
@@ -119,9 +128,9 @@ def test_what_ran_when_the_machine_ended_runs_again_however_long_it_was_off(data
         jobs.add(database, new(name))
         assert claim(database, slot=7).job_id == name
         set_times(database, name, lease_until=lease_until, deadline=deadline)
-        assert queue.reap(database, None) == [] and status(database, name) == "pending"
+        assert queue.reap(database, None, cleared) == [] and status(database, name) == "pending"
         again = claim(database)
-        assert again.attempts == 2 and queue.finish(database, again, [], result={}, size=1) is not None
+        assert again.attempts == 2 and queue.finish(database, again, [], result={}, place=placed) is not None
 
 
 def test_a_stop_of_the_server_is_not_the_jobs_fault(database: Database) -> None:
@@ -145,6 +154,20 @@ def test_the_engine_puts_a_job_back_that_does_not_end(database: Database, monkey
     assert status(database, "j") == "pending" and jobs.shown(database, "j")["attempts"] == 0
 
 
+def test_an_engine_leaves_that_lost_its_job_and_cannot_end_it(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "LAST_SECONDS", 0.3)
+    jobs.add(database, new("j"))
+    lost, release, progress = claim(database), threading.Event(), Progress()
+    set_times(database, "j", lease_until=time.monotonic() - queue.ABANDONED - 1)
+    queue.reap(database, None, cleared)
+    young = claim(database, slot=1)
+    thread = threading.Thread(target=release.wait, daemon=True)
+    thread.start()
+    assert not engine._watch(thread, lost, engine.Recorder("j"), progress, database, threading.Event())
+    release.set()
+    assert progress.cancelled.is_set() and queue.look(database, young) == queue.Held(own=True, cancel=False)
+
+
 def test_a_job_to_be_cancelled_never_completes(database: Database) -> None:
     jobs.add(database, new("running"))
     taken = claim(database)
@@ -153,7 +176,7 @@ def test_a_job_to_be_cancelled_never_completes(database: Database) -> None:
     assert jobs.cancel(database, "running")["status"] == "processing"
     assert queue.look(database, taken) == queue.Held(own=True, cancel=True)
     assert not queue.put_back(database, taken, [])
-    ended = queue.finish(database, taken, [], result={"svg": 1}, size=1)
+    ended = queue.finish(database, taken, [], result={"svg": 1}, place=placed)
     assert ended == queue.Ended("running", "cancelled", "CANCELLED")
     told = jobs.shown(database, "running")
     assert (told["status"], told["result"]) == ("cancelled", None)
@@ -170,12 +193,12 @@ def test_who_hangs_is_overdue_and_its_job_is_cancelled_or_timed_out(database: Da
     assert queue.overdue(database, 0, 5) is None
     set_times(database, "cancelled", cancel_at=time.time() - 6)
     assert queue.overdue(database, 0, 5) == "cancelled"
-    queue.reap(database, 0)
+    queue.reap(database, 0, cleared)
     assert status(database, "cancelled") == "cancelled"
     claim(database, seconds=1)
     set_times(database, "late", deadline=time.monotonic() - 6)
     assert queue.overdue(database, 0, 5) == "late"
-    assert [over.code for over in queue.reap(database, 0, late=True)] == ["TIMED_OUT"]
+    assert [over.code for over in queue.reap(database, 0, cleared, late=True)] == ["TIMED_OUT"]
     assert queue.overdue(database, 0, 5) is None
 
 
