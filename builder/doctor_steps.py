@@ -118,7 +118,9 @@ def mask(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
     within, cover = [], []
     for one, thing in zip(made, sample.things, strict=True):
         box = quads.filled(quads.padded(thing.quad, 0.1, 0.1), one.shape)
-        within.append(float((checked_mask(one, sample.rgb, thing) & box).sum() / one.sum()))
+        if not checked_mask(one, sample.rgb, thing).any():
+            raise ValueError(f"its mask of {thing.label} is empty")
+        within.append(float((one & box).sum() / one.sum()))
         cover.append(float(one.sum() / quads.filled(thing.quad, one.shape).sum()))
     reasons = []
     if min(within) < LEAST_COVER:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 
 from pipeline.masks import bounds
@@ -14,7 +13,6 @@ from pipeline.progress import Progress
 from pipeline.steps import MatteOf, Steps
 from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb, Vehicle
 
-log = structlog.get_logger()
 #: In `Steps.finds`: the engine takes any words (an open-set detector).
 ANY_LABEL = "*"
 #: Where this phase stands in the whole job, for the reports: find, mask, inpaint.
@@ -68,8 +66,8 @@ def sanitize(vehicle: Vehicle, remove: Sequence[str], steps: Steps, settings: Sa
     """Remove what `remove` names from the vehicle; only the pixels of `removed_mask` differ from its picture (S, S, 3).
 
     What is painted over and stuck out of the vehicle (a mirror) leaves its outline too. An empty `remove` skips the phase. What the
-    engine cannot find, and what was too large to be what it was taken for, is told in `warnings`. Raises `RuntimeError` when a step
-    breaks its contract (a wrong shape): that is a bug, never "nothing found"; what a step raises is
+    engine cannot find, what was too large to be what it was taken for, and what went with its whole box, is told in `warnings`.
+    Raises `RuntimeError` when a step breaks its contract (a wrong shape): that is a bug, never "nothing found"; what a step raises is
     passed on.
     """
     progress.step("sanitize", "find", FRACTIONS[0])
@@ -95,7 +93,12 @@ def sanitize(vehicle: Vehicle, remove: Sequence[str], steps: Steps, settings: Sa
     masks = steps.mask(rgb, found)
     if len(masks) != len(found):
         raise RuntimeError(f"mask returned {len(masks)} masks for {len(found)} boxes")
-    masks = [checked_mask(mask, rgb, one) for mask, one in zip(masks, found, strict=True)]
+    unseen = [one.label for one, mask in zip(found, masks, strict=True) if not checked_mask(mask, rgb, one).any()]
+    if unseen:
+        names = ", ".join(dict.fromkeys(unseen))
+        warnings.append(f"MASK_EMPTY: Painted over with the whole box, because no pixel stands out in it: {names}.")
+    # The thing was found and must not stay, and that its pixels cannot be told apart is no reason to lose the job.
+    masks = [mask if mask.any() else quads.filled(one.quad, mask.shape) for one, mask in zip(found, masks, strict=True)]
     plates = tuple(plate_outline(one, mask) for mask, one in zip(masks, found, strict=True) if one.label == quads.PLATE and one.outlined)
     masked = dilated(np.logical_or.reduce(masks), frame, settings.dilation)
     progress.step("sanitize", "inpaint", FRACTIONS[2])
@@ -180,14 +183,10 @@ def suppressed(found: Sequence[Found], same_thing: float) -> list[Found]:
 
 
 def checked_mask(mask: Mask, rgb: Rgb, found: Found) -> Mask:
-    """The mask, if it is what the step promises; otherwise `RuntimeError`. Where the step saw nothing in the box of a thing that was
-    found, the whole box goes: the thing must not stay, and is no reason to lose the job."""
+    """The mask, if it is of the shape and type that the step promises; otherwise `RuntimeError`."""
     if mask.shape != rgb.shape[:2] or mask.dtype != np.bool_:
         raise RuntimeError(f"mask of {found.label!r} is {mask.shape} {mask.dtype}, not {rgb.shape[:2]} bool")
-    if mask.any():
-        return mask
-    log.warning("mask_empty", label=found.label)
-    return quads.filled(found.quad, mask.shape)
+    return mask
 
 
 def plate_outline(found: Found, mask: Mask) -> NDArray[np.float32]:

@@ -68,7 +68,11 @@ def test_what_is_found_is_masked_and_painted_over_and_nothing_else(cache):
     assert dict(cache.loads) == {"grounding-dino": 1, "sam": 1, "lama": 1}
 
 
-def test_boxes_without_a_mask_are_an_error_and_no_success(cache):
+def test_a_found_thing_without_a_mask_goes_with_its_whole_box_and_is_told(cache):
     segmenter_answers(cache, -1.0)
-    with pytest.raises(RuntimeError, match="is empty"):
-        plate(cache)
+    clean = plate(cache)
+    assert any(warning.startswith("MASK_EMPTY: ") for warning in clean.warnings)
+    assert clean.removed
+    for one in clean.removed:
+        x0, y0, x1, y1 = (round(v) for v in one.box)
+        assert clean.removed_mask[y0 + 1 : y1 - 1, x0 + 1 : x1 - 1].all()

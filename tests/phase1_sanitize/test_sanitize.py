@@ -112,11 +112,12 @@ def test_a_mask_that_breaks_its_contract_is_a_bug_and_no_success(spoil):
         run([INSIDE], mask=lambda rgb, found: [spoil(mask) for mask in whole_boxes(rgb, found)])
 
 
-def test_where_the_mask_is_empty_the_whole_box_goes():
+def test_where_the_mask_is_empty_the_whole_box_goes_and_is_told():
     plate = run([INSIDE], mask=lambda rgb, found: [np.zeros(rgb.shape[:2], bool) for _ in found])
     assert labels(plate) == ["text"]
     assert plate.removed_mask[400:430, 300:380].all()
     assert (plate.rgb[405:425, 305:375] == 77).all()
+    assert plate.warnings == ("MASK_EMPTY: Painted over with the whole box, because no pixel stands out in it: text.",)
 
 
 SLANTED = np.array([[300, 400], [400, 420], [398, 450], [298, 430]], np.float32)
