@@ -3,6 +3,9 @@
 import inspect
 import json
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
@@ -147,3 +150,19 @@ def test_requirements_are_pinned_exactly_and_name_no_index():
             text = line.partition("#")[0].strip()
             assert not text or text.startswith("-r requirements") or re.fullmatch(r"[\w.\[\]-]+==[\w.]+", text), line
     assert "torch==" not in (ROOT / "requirements-embedded.txt").read_text()
+
+
+def test_the_stage_that_fetches_the_networks_holds_all_that_its_command_imports(tmp_path):
+    stage = DOCKERFILE[DOCKERFILE.index("AS networks") : DOCKERFILE.index("AS project")]
+    for line in re.findall(r"^COPY (.+)$", stage, re.MULTILINE):
+        *sources, target = line.split()
+        (tmp_path / target).mkdir(exist_ok=True)
+        for source in (ROOT / name for name in sources if "*" not in name):
+            if source.is_dir():
+                shutil.copytree(source, tmp_path / target, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, tmp_path / target)
+    command = [sys.executable, "-m", "builder", "fetch", "--embedded", "--from", str(tmp_path / "nothing")]
+    done = subprocess.run(command, cwd=tmp_path, env={"NETWORKS_PATH": str(tmp_path / "networks")}, capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+    assert "nothing" in done.stdout + done.stderr, "the command itself answers that there is no such folder"
