@@ -14,7 +14,7 @@ from PIL import Image
 from pipeline.intake.damage import MAY_MISS, cut_short, damaged
 from pipeline.values import Mask
 
-#: So many zeros in a row do not come out of an entropy coder: they are a hole in the file, or padding.
+#: So many zeros at the end may be a hole in the file, or padding, if the picture does not need all of them.
 _HOLE = 32
 
 #: A decoder needs all of the coded bytes but the last two or three; one that does without so many has lost its way.
@@ -45,11 +45,11 @@ def loaded(data: bytes, subject: str, opened: Open) -> tuple[Image.Image, int]:
     if coded is None or coded.size < 2 * _UNUSED:
         image = opened(data)
         return image, image.height
+    whole = _whole(data, coded, opened)
+    if whole is not None:
+        return whole, whole.height
     if coded.there == coded.size:
-        image = opened(data)
-        if _tried(data, coded, data[coded.start : coded.start + coded.size - _UNUSED], opened) is not None:
-            raise damaged(subject, "WebP")
-        return image, image.height
+        raise damaged(subject, "WebP")
     if coded.there < (1 - MAY_MISS) * coded.size:
         raise cut_short(subject, 1 - coded.there / coded.size)
     body, missing = data[coded.start : coded.start + coded.there], coded.size - coded.there + _MORE
@@ -80,6 +80,19 @@ def _coded(data: bytes) -> _Coded | None:
         else:
             at += 8 + size + size % 2
     return None
+
+
+def _whole(data: bytes, coded: _Coded, opened: Open) -> Image.Image | None:
+    """The picture, if it is decoded from all of its coded bytes and no fewer; what `opened` raises is passed on where none can be missing.
+
+    Asked before zeros at the end count as a hole: an even margin is coded as hundreds of them.
+    """
+    if coded.start + coded.size > len(data):
+        return None
+    image = opened(data) if coded.there == coded.size else _tried(data, coded, data[coded.start : coded.start + coded.size], opened)
+    if image is None or _tried(data, coded, data[coded.start : coded.start + coded.size - _UNUSED], opened) is not None:
+        return None
+    return image
 
 
 def _tried(data: bytes, coded: _Coded, body: bytes, opened: Open) -> Image.Image | None:

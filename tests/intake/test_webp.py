@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from itertools import product
 
 import numpy as np
 import pytest
@@ -72,3 +73,14 @@ def test_size_is_judged_before_damage():
     large = save(Image.fromarray(scenery(900, 700)), "WEBP", lossless=True)
     with pytest.raises(JobError, match="900 × 700"):
         decode(large[: len(large) // 2], Limits(side=800))
+
+
+def test_even_margins_whose_samples_end_in_zeros_are_whole():
+    zeros = []
+    for size, quality, margin in product([(700, 500), (1600, 1200), (3000, 800)], [40, 80, 95], ["white", (206, 210, 214), (0, 0, 0, 0)]):
+        image = Image.new("RGBA", size, margin)
+        image.paste(busy(200, 300), (100, 60))
+        data = save(image, "WEBP", quality=quality)
+        assert not any("cut short" in warning for warning in read(data).warnings)
+        zeros.append(len(data) - len(data.rstrip(b"\0")))
+    assert sum(count > 32 for count in zeros) > 5, "or this tests nothing"
