@@ -24,6 +24,9 @@ ASPECTS = (1.2, 7.0)
 #: A plate's height and width by those of the box of its characters, which is drawn with some room around them.
 HEIGHTS = (0.8, 3.4)
 WIDTHS = (0.85, 2.3)
+#: Two lines in one box: it is less than so many heights wide, and above and below has this share of its height as room, by which it
+#: may reach beyond the plate.
+TWO_LINES, ROOM = 1.6, 0.18
 #: Share of its four-sided outline that a plate fills.
 LEAST_FILL = 0.86
 
@@ -35,6 +38,8 @@ def grow_plate(rgb: Rgb, text: Quad) -> tuple[Quad, float] | None:
     colour, darker outside, of which the characters take the better part.
     """
     width, height = quads.size(text)
+    if width < TWO_LINES * height:
+        text, height = quads.padded(text, 0, -ROOM * height), (1 - 2 * ROOM) * height
     if width < 1.2 * height or height < 4:
         return None
     along, across = 0.65 * width + height, REACH_ACROSS * height

@@ -15,6 +15,7 @@ from bench.matte_photos import FOLDER
 from pipeline.phase1_sanitize.find_classical import FindSettings, _legible, _plate_number, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
+from pipeline.phase1_sanitize.plates import grow_plate
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.progress import Progress
 from pipeline.steps import Find
@@ -58,6 +59,19 @@ def test_plates_and_lettering_are_found(found):
 def test_a_plate_is_found_up_to_its_frame(found):
     (plate,) = (one for one in found if one.label == "license plate")
     assert np.abs(np.array(plate.box) - (400, 640, 630, 692)).max() <= 5
+
+
+@pytest.mark.parametrize("room", [0.0, 0.1, 0.2], ids=str)
+def test_two_lines_in_one_box_that_reaches_beyond_their_plate(room):
+    rgb = np.asarray(paint()).copy()
+    cv2.rectangle(rgb, (410, 600), (590, 684), (30, 30, 32), -1)
+    cv2.rectangle(rgb, (414, 604), (586, 680), (230, 230, 226), -1)
+    for text, y in (("L6", 638), ("NSX", 674)):
+        cv2.putText(rgb, text, (500 - 13 * len(text), y), cv2.FONT_HERSHEY_SIMPLEX, 1.1, (25, 25, 25), 4, cv2.LINE_AA)
+    y0, y1 = 606 - 76 * room, 678 + 76 * room
+    grown = grow_plate(rgb, np.array([[440, y0], [560, y0], [560, y1], [440, y1]], np.float32))
+    assert grown is not None
+    assert np.abs(grown[0] - np.array([[414, 604], [586, 604], [586, 680], [414, 680]])).max() <= 5
 
 
 def test_a_plate_seen_from_an_angle_is_found_up_to_its_corners(find):
