@@ -176,6 +176,8 @@ def test_tells_what_was_measured_and_what_was_not(shown: Page) -> None:
     assert "IoU with the photo – not measured" in text
     for phase in ("Fetch 60 ms", "Vehicle 2.1 s", "Sanitize 1.0 s", "Vectorize 4.2 s", "Together 11.7 s"):
         assert phase in text
+    colours = shown.locator(".bar i").evaluate_all("parts => parts.map(part => getComputedStyle(part).backgroundColor)")
+    assert len(set(colours)) == len(colours) and "rgba(0, 0, 0, 0)" not in colours
     assert "Deliver" not in text  # the page is written before that, so there is nothing measured to show
     assert "license plate score 0.912" in text and "MATTE_UNCERTAIN The outline is in doubt. Look at the outline" in text
     assert "Model: rapidocr 3.10.0" in text and "Vehicle box 0.1, 0.2, 0.9, 0.95" in text and "Size 1 024" in text
