@@ -127,8 +127,11 @@ def _color(rng: random.Random) -> str:
 
 
 def _box(rng: random.Random) -> list[float]:
+    """One in four is thinner than a pixel of any photo: right as a job, whatever comes of it once the photo is known."""
     x0, y0 = rng.random() * 0.5, rng.random() * 0.5
-    return [x0, y0, x0 + 0.01 + rng.random() * 0.49, y0 + 0.01 + rng.random() * 0.49]
+    thin = 10 ** rng.uniform(-9, -4)
+    width, height = rng.choice([(1, 1), (1, 1), (1, 1), rng.choice([(thin, 1), (1, thin), (thin, thin)])])
+    return [x0, y0, x0 + width * (0.01 + rng.random() * 0.49), y0 + height * (0.01 + rng.random() * 0.49)]
 
 
 _FIELDS: dict[str, Callable[[random.Random], Any]] = {
@@ -208,6 +211,8 @@ def _some_s3_config(rng: random.Random) -> Any:
         "bucketName": "name",
         "endpointUrl": rng.choice(["https://", "http://", ""]) + host,
     }
+    if rng.random() < 0.5:
+        config["addressing"] = rng.choice(["auto", "path", "virtual", "Path", text(rng)])
     for _ in range(rng.choice([0, 1, 1, 2])):
         config = _broken(rng, config)
     return config
