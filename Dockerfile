@@ -69,7 +69,7 @@ COPY --from=networks /opt/networks /opt/networks
 WORKDIR /app
 COPY --from=project /app .
 USER worker
-RUN python -m pipeline.compile
+RUN python -m pipeline.shell.compile
 
 # The pod's port; the worker listens on none.
 EXPOSE 5090

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline import service, settings
 from pipeline.errors import JobError
 from pipeline.progress import Progress
-from tests.bad_inputs import JOBS
+from tests.support.bad_inputs import JOBS
 
 
 def main() -> int:

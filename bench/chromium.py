@@ -1,4 +1,4 @@
-"""Gaps as Chromium shows them: the same measure as `tests.svg_raster.gaps`, on its screenshots at 1:1."""
+"""Gaps as Chromium shows them: the same measure as `tests.support.svg_raster.gaps`, on its screenshots at 1:1."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.photos import CHROMIUM
-from tests.svg_raster import Rgb, gaps, without_lines
+from tests.support.svg_raster import Rgb, gaps, without_lines
 
 BAR = 200  # rows that headless Chromium takes away from its window
 

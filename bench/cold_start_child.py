@@ -101,7 +101,7 @@ def ours(volume: Volume, names: list[str], read: Read, dtype: str) -> tuple[dict
     changed = check(volume, names)
     reading = read_ahead(volume, names, read).start()
     told = {"reading begins": _since()}
-    from tests import torchvision_shim  # noqa: F401 - imports torch
+    from tests.support import torchvision_shim  # noqa: F401 - imports torch
 
     told["torch imported"] = _since()
     cache = _cache_of(volume, dtype)
@@ -115,7 +115,7 @@ def ours(volume: Volume, names: list[str], read: Read, dtype: str) -> tuple[dict
 
 def library(volume: Volume, names: list[str], read: Read, dtype: str) -> tuple[dict[str, float], Any]:
     """Seconds until each model is ready, one after the other: its files through the bounded reader, then from the page cache."""
-    from tests import torchvision_shim  # noqa: F401 - imports torch
+    from tests.support import torchvision_shim  # noqa: F401 - imports torch
 
     cache, buffer, told = _cache_of(volume, dtype), memoryview(bytearray(BLOCK)), {}
     for name in names:

@@ -19,8 +19,8 @@ from torch import nn
 from bench import gpu_nets, gpu_source
 from model_cache import manifest
 from model_cache.catalogue import load_catalogue
-from tests import tiny_birefnet
-from tests.tiny_tokenizers import write_bert_tokenizer, write_clip_tokenizer
+from tests.support import tiny_birefnet
+from tests.support.tiny_tokenizers import write_bert_tokenizer, write_clip_tokenizer
 
 Shapes = Mapping[str, tuple[int, ...]]
 #: Phase 1's networks, then the others, in the order of use (`pipeline.neural.models_of` with its default settings).

@@ -24,9 +24,9 @@ from scipy.stats import rankdata
 from pipeline import palette as palettes
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
-from pipeline.phase2_illustrate.draw_classical import draw
+from pipeline.phase2_illustrate.classical.draw import draw
 from pipeline.phase2_illustrate.grade import grade
-from pipeline.phase2_illustrate.lines import boundary_of, panel_lines
+from pipeline.phase2_illustrate.panel_lines import boundary_of, panel_lines
 from pipeline.values import Mask, Rgb
 
 ROOT = Path(__file__).parent.parent

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from bench.matte_photos import Example, examples
 from pipeline import engines
+from pipeline.intake.photo import GivenMatte, letterbox, placed
 from pipeline.job import read
-from pipeline.masks import bounds
 from pipeline.phase0_vehicle.framing import square_of
-from pipeline.photo import GivenMatte, letterbox, placed
 from pipeline.progress import Progress
+from pipeline.raster import bounds
 from pipeline.run import Finished, run
 from pipeline.settings import load
 from pipeline.values import Frame, Mask, Photo, Rgb

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--cases", type=int, default=10_000, help="how many (default 10000); photos: those that reach the decoder")
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other cases (default 0)")
-    parser.add_argument("--real", type=int, default=0, help="photos: so many more through pipeline.photo.decode and its own process")
+    parser.add_argument("--real", type=int, default=0, help="photos: so many more through pipeline.intake.photo.decode and its own process")
     parser.add_argument("--only", type=int, metavar="NUMBER", help="make this one case again")
     parser.add_argument("--docs", action="store_true", help="write the counts into docs/security.md")
     parser.add_argument("--json", action="store_true", help="print the counts as one JSON object, not as a table")

@@ -14,9 +14,9 @@ from typing import Any
 
 from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak
 from delivery import bucket_from_s3_config, safe_prefix
-from pipeline.data_uri import decode_base64
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint
+from pipeline.intake.data_uri import decode_base64
+from pipeline.intake.fetch import check_endpoint
 from pipeline.job import Job, read
 
 #: Planted where secrets and private texts stand; no sentence may hold it.

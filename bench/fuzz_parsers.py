@@ -48,7 +48,8 @@ def _checks() -> dict[str, Callable[[bytes], object]]:
     """What each parser is given, its imports counted by atheris."""
     with atheris.instrument_imports(include=["pipeline", "delivery"], enable_loader_override=False):
         from bench import fuzz_jobs  # noqa: PLC0415 - so that it is imported under instruments
-        from pipeline import fetch, palette, photo  # noqa: PLC0415
+        from pipeline import palette  # noqa: PLC0415
+        from pipeline.intake import fetch, photo  # noqa: PLC0415
 
     def forbidden(url: str) -> None:
         fetch.check_endpoint(url, allow_private=False, timeout=20.0, resolve=lambda *_, **__: [(2, 1, 6, "", ("10.0.0.7", 80))])

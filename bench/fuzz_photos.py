@@ -1,7 +1,7 @@
 """Real pictures of every accepted format, broken in many ways, through the real decoder in a process of its own each.
 
 The process is forked from this one, which has everything loaded, so that a picture costs milliseconds; it limits itself
-and reads as `python -m pipeline.decoder` does. A part of the cases goes through `pipeline.photo.decode` itself.
+and reads as `python -m pipeline.intake.decoder` does. A part of the cases goes through `pipeline.intake.photo.decode` itself.
 """
 
 import os
@@ -26,12 +26,14 @@ from PIL import Image
 
 from bench.fuzz_jobs import fault_of
 from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak, resident
-from pipeline import decoder
 from pipeline.errors import Code, JobError
-from pipeline.intake import jpeg  # noqa: F401 - compiled here, not in every child
-from pipeline.photo import Limits, decode, jpeg_to_its_end, sniff
+from pipeline.intake import (
+    decoder,
+    jpeg,  # noqa: F401 - compiled here, not in every child
+)
+from pipeline.intake.photo import Limits, decode, jpeg_to_its_end, sniff
 from pipeline.sample import scene
-from tests.pictures import cmyk_profile, matrix_profile, png_chunk, save
+from tests.support.pictures import cmyk_profile, matrix_profile, png_chunk, save
 
 _LIMITS = Limits()
 _EXTREMES = [0, 1, 2, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 2**63, 2**64 - 1]
@@ -228,7 +230,7 @@ Read = Callable[[bytes, decoder.Request], decoder.Decoded]
 
 
 def read(data: bytes, request: decoder.Request) -> decoder.Decoded:
-    """As `pipeline.photo.decode` reads, in one process."""
+    """As `pipeline.intake.photo.decode` reads, in one process."""
     return decoder.read(*(jpeg_to_its_end(data, request) if request.kind == "JPEG" else (data, request)))
 
 
@@ -286,7 +288,7 @@ def forked(data: bytes, request: decoder.Request, read: Read = read) -> Outcome:
 
 
 def through_production(data: bytes) -> Outcome:
-    """`pipeline.photo.decode` itself, its own process included."""
+    """`pipeline.intake.photo.decode` itself, its own process included."""
     began = time.perf_counter()
     wrong = None
     try:
@@ -297,7 +299,7 @@ def through_production(data: bytes) -> Outcome:
     except Exception as error:  # noqa: BLE001 - whatever else comes out is what is looked for
         answer, wrong = "fault", f"{type(error).__name__}: {str(error)[-600:]}"
     seconds = time.perf_counter() - began
-    return Outcome(f"pipeline.photo.decode: {answer}", wrong or ("slow" if seconds > SLOWEST else None), seconds, 0)
+    return Outcome(f"pipeline.intake.photo.decode: {answer}", wrong or ("slow" if seconds > SLOWEST else None), seconds, 0)
 
 
 def _add(tally: Tally, number: int, outcome: Outcome) -> None:

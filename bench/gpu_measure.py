@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from tests import (
+from tests.support import (
     torchvision_shim as _shim,  # noqa: F401 — before anything that imports torchvision; beside a torch for a card it does nothing
 )
 

@@ -241,7 +241,7 @@ def processor(name: str, folder: Path) -> Any:
     """What makes the inputs of a network of transformers, with its published sizes; `folder` takes the words of a small tokenizer."""
     import transformers
 
-    from tests.tiny_tokenizers import write_bert_tokenizer
+    from tests.support.tiny_tokenizers import write_bert_tokenizer
 
     if name == "grounding-dino":
         write_bert_tokenizer(folder)

@@ -18,9 +18,9 @@ from model_cache import prompts
 from model_cache.catalogue import load_catalogue
 from model_cache.loaders import Loaded, load
 from model_cache.volume import Volume
-from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
+from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw
 from pipeline.steps import Redraw
-from tests import tiny_volume
+from tests.support import tiny_volume
 
 
 @dataclass(frozen=True, slots=True)

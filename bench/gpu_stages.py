@@ -19,8 +19,8 @@ from pipeline.phase0_vehicle.vehicle import make_matte
 from pipeline.phase1_sanitize.find_neural import make_find
 from pipeline.phase1_sanitize.inpaint_neural import make_inpaint
 from pipeline.phase1_sanitize.mask_neural import make_mask
-from pipeline.phase2_illustrate.depth_neural import make_depth
-from pipeline.phase2_illustrate.edges import control_edges
+from pipeline.phase2_illustrate.diffusion.depth import make_depth
+from pipeline.phase2_illustrate.diffusion.edges import control_edges
 from pipeline.phase3_enforce import ciede2000_torch
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
 from pipeline.phase3_enforce.upscale_neural import make_upscale

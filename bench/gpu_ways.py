@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bench.gpu_measure import median
 from bench.gpu_source import Bench, redraw_of
 from bench.gpu_stages import Scene, drawn
-from pipeline.phase2_illustrate.diffusion_nets import save_compiled
+from pipeline.phase2_illustrate.diffusion.nets import save_compiled
 from pipeline.steps import Brief
 
 

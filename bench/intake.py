@@ -2,7 +2,7 @@
 
     python -m bench.intake [MEGAPIXELS]
 
-Each picture is made, then decoded by `pipeline.photo.decode` under its default limits, in a process of its own so that
+Each picture is made, then decoded by `pipeline.intake.photo.decode` under its default limits, in a process of its own so that
 the peak is that picture's. Default 120 megapixels, the limit.
 """
 
@@ -19,8 +19,8 @@ from PIL import Image
 
 from pipeline.errors import JobError
 from pipeline.intake.jpeg import MAX_SCANS
-from pipeline.photo import decode
-from tests.pictures import cmyk_profile, deflate_bomb, jpeg_of_scans, matrix_profile, png, png_chunk, save, webp_canvas
+from pipeline.intake.photo import decode
+from tests.support.pictures import cmyk_profile, deflate_bomb, jpeg_of_scans, matrix_profile, png, png_chunk, save, webp_canvas
 
 P3 = matrix_profile(2.2, primaries=((0.5151, 0.2412, -0.0011), (0.2920, 0.6922, 0.0419), (0.1571, 0.0666, 0.7841)))
 

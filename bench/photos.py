@@ -25,7 +25,7 @@ import resvg_py
 import vtracer
 from PIL import Image, ImageOps
 
-from pipeline.photo import letterbox
+from pipeline.intake.photo import letterbox
 from pipeline.values import Frame
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.photo import letterbox
+from pipeline.intake.photo import letterbox
 from pipeline.sample import scene
 from pipeline.values import Frame
 

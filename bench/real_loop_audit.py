@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.real_loop_faults import Trial
-from tests.control_plane import FINAL, Job
+from tests.support.control_plane import FINAL, Job
 
 #: An answer that arrives so many seconds after its job was cancelled had left before the cancellation could be known.
 CROSSING = 0.5

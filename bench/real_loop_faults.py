@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from tests.control_plane import Fault
-from tests.faulty_proxy import DROP, HANG
-from tests.real_worker import SMALL, drawn
+from tests.support.control_plane import Fault
+from tests.support.faulty_proxy import DROP, HANG
+from tests.support.real_worker import SMALL, drawn
 
 Act = Literal["kill", "stop", "cancel"]
 

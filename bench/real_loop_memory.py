@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 
-from tests.control_plane import ControlPlane, Job
-from tests.real_worker import SMALL, RealWorker, bucket_environment, drawn
-from tests.s3_service import S3Service
+from tests.support.control_plane import ControlPlane, Job
+from tests.support.real_worker import SMALL, RealWorker, bucket_environment, drawn
+from tests.support.s3_service import S3Service
 
 #: How much more resident memory there may be, and how long the worker's own part of a job may be (median, s).
 MOST_GROWTH, MOST_OVERHEAD = 0.05, 0.060

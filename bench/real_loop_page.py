@@ -10,7 +10,7 @@ HEAD = """# The worker in RunPod's real loop, with faults
 
 Written by `python -m bench.real_loop --docs` from what the runs below left. `python -u handler.py` in real worker mode, RunPod's own SDK,
 the classical engine, pictures of 160 x 120 at size 1024, a real S3 service (OpenStack Swift) and the control plane of
-`tests/control_plane.py`; everything on loopback.
+`tests/support/control_plane.py`; everything on loopback.
 
 | figure | asked | measured |
 |---|---|---|

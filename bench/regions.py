@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.phase3_enforce.fairing import fair_arcs
+from pipeline.phase3_enforce.fair_arcs import fair_arcs
 from pipeline.phase3_enforce.fill import fill
 from pipeline.phase3_enforce.outlines import arcs_of
 from pipeline.phase3_enforce.upscale_classical import upscale_labels

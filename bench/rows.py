@@ -9,8 +9,8 @@ import numpy as np
 
 from pipeline.palette import Palette
 from pipeline.values import LabelImage
-from tests import svg_geometry, svg_raster
-from tests.svg_strokes import Strokes
+from tests.support import svg_geometry, svg_raster
+from tests.support.svg_strokes import Strokes
 
 HEADINGS = (
     f"{'tracer':14} {'s':>6} {'MB':>6} {'segm.':>6} {'cubic':>6} {'line':>6} {'lines l.':>8} {'kB':>6} {'gz kB':>6} {'strokes':>7} "

@@ -15,9 +15,9 @@ import numpy as np
 
 from bench.tracers import vtracer_job
 from pipeline import service, settings
+from pipeline.intake.photo import decode
 from pipeline.job import read
 from pipeline.palette import Palette
-from pipeline.photo import decode
 from pipeline.progress import Progress
 from pipeline.run import run
 from pipeline.sample import scene

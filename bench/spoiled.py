@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from bench.matte_photos import Example
-from pipeline.masks import bounds
+from pipeline.raster import bounds
 from pipeline.values import Mask, Rgb
 
 #: Kinds in which the vehicle is outlined or missed; "close-up" is judged apart, for there the frame is the answer and always in doubt.

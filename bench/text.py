@@ -21,16 +21,16 @@ import numpy as np
 from PIL import Image
 
 from bench.matte_photos import FOLDER
+from pipeline.intake.photo import decode, letterbox, placed
 from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
 from pipeline.phase1_sanitize.quads import overlap, padded, rectify, size
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
-from pipeline.photo import decode, letterbox, placed
 from pipeline.progress import Progress
 from pipeline.steps import Find, Steps
 from pipeline.values import Box, CleanPlate, Found, Frame, Matte, Rgb, Vehicle
-from tests.stand_in_steps import stand_in_steps
+from tests.support.stand_in_steps import stand_in_steps
 
 OUT = Path(__file__).parent / "out"
 #: How far the hand-made boxes may be off, share of the photo's longer side.

@@ -25,16 +25,16 @@ from bench.rows import HEADINGS, Extra, Picture, line, measure
 from bench.speed import PHOTOS, inputs
 from bench.tracers import IMAGETRACER, OURS, OUT, imagetracer, in_process, our_svg, potrace
 from pipeline import service, settings
+from pipeline.intake.photo import Photo
 from pipeline.job import read
 from pipeline.palette import Palette
 from pipeline.phase3_enforce import ciede2000
-from pipeline.photo import Photo
 from pipeline.progress import Progress
 from pipeline.run import run
 from pipeline.sample import scene
 from pipeline.values import Illustration, LabelImage
-from tests import svg_geometry
-from tests.svg_strokes import boundary_key, strokes
+from tests.support import svg_geometry
+from tests.support.svg_strokes import boundary_key, strokes
 
 LABELS, SVGS = OUT / "labels", OUT / "svg"
 SAMPLE = "sample_scene"

@@ -34,8 +34,8 @@ from pipeline import engines, neural
 from pipeline import settings as configuration
 from pipeline.errors import JobError
 from pipeline.job import Job
-from pipeline.phase2_illustrate.diffusion_nets import save_compiled
-from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw
+from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw
+from pipeline.phase2_illustrate.diffusion.nets import save_compiled
 from pipeline.progress import Progress
 from pipeline.run import Finished, run
 from pipeline.settings import Environment, Settings, SettingsError, StepChoices

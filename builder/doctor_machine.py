@@ -11,7 +11,7 @@ import torch
 from builder.tell import duration
 from model_cache.volume import Volume
 from pipeline import neural
-from pipeline.phase2_illustrate.diffusion_nets import compiled_code
+from pipeline.phase2_illustrate.diffusion.nets import compiled_code
 
 _PACKAGES = ("torch", "diffusers", "transformers", "spandrel", "peft", "safetensors", "numpy")
 

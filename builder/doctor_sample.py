@@ -7,11 +7,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.intake.photo import letterbox
 from pipeline.phase1_sanitize import quads
-from pipeline.photo import letterbox
+from pipeline.raster import resized
 from pipeline.sample import Scene, scene
 from pipeline.settings import Settings
-from pipeline.square import resized
 from pipeline.values import Box, Found, Frame, Mask, Rgb
 
 Verdict: TypeAlias = Literal["ok", "suspicious", "failed", "skipped"]

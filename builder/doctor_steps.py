@@ -16,17 +16,17 @@ from numpy.typing import NDArray
 from builder.doctor_sample import Answer, Clock, Picture, Sample, corners
 from pipeline.color import srgb_to_lab
 from pipeline.job import REMOVE, Job
-from pipeline.masks import iou as box_iou
 from pipeline.palette import Palette
 from pipeline.phase0_vehicle.choose import choose
 from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.sanitize import checked_mask, dilated, split
-from pipeline.phase2_illustrate.agreement import iou
-from pipeline.phase2_illustrate.draw_classical import draw as draw_classical
-from pipeline.phase2_illustrate.edges import control_edges
+from pipeline.phase2_illustrate.classical.draw import draw as draw_classical
+from pipeline.phase2_illustrate.diffusion.agreement import iou
+from pipeline.phase2_illustrate.diffusion.edges import control_edges
+from pipeline.phase2_illustrate.diffusion.white import on_white
 from pipeline.phase2_illustrate.grade import grade
-from pipeline.phase2_illustrate.white import on_white
 from pipeline.phase3_enforce import ciede2000
+from pipeline.raster import iou as box_iou
 from pipeline.run import illustrate_settings
 from pipeline.settings import Settings
 from pipeline.steps import Brief, Steps

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 from urllib.parse import urlsplit
 
-from pipeline.addresses import BUCKET_NAME, is_base
 from pipeline.errors import Code, JobError
+from pipeline.intake.addresses import BUCKET_NAME, is_base
 
 MAX_URL_EXPIRY_SECONDS = 7 * 24 * 3600  # signature version 4 allows no more
 DEFAULT_REGION = "us-east-1"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from delivery.artifact import Artifact, in_order
 from pipeline.errors import Code, JobError
-from pipeline.network import go_on
+from pipeline.intake.network import go_on
 
 #: What an `OSError` says when not this folder but the whole disk takes no more.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})

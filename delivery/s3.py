@@ -19,7 +19,7 @@ from delivery.bucket import Bucket, signing_region, style
 from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
 from delivery.transport import sender
 from pipeline.errors import Code, JobError
-from pipeline.network import Deadline, each, go_on
+from pipeline.intake.network import Deadline, go_on, in_parallel
 
 _log = logging.getLogger(__name__)
 
@@ -89,10 +89,10 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
     mark = secrets.token_hex(8)
     with _client(bucket, deadline) as client, ThreadPoolExecutor(_THREADS, "deliver") as pool:
         try:
-            befores = each(pool, lambda key: _before(client, bucket, key), keys, check, deadline)
+            befores = in_parallel(pool, lambda key: _before(client, bucket, key), keys, check, deadline)
             uploads = [_Upload(*each, mark) for each in zip(keys, ordered, befores, strict=True)]
-            each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check, deadline)
-            each(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check, deadline)
+            in_parallel(pool, lambda upload: _put(client, bucket, upload, touched), uploads[:-1], check, deadline)
+            in_parallel(pool, lambda upload: _put(client, bucket, upload, touched), uploads[-1:], check, deadline)
             check()
         except JobError as error:
             left = _roll_back(pool, bucket, touched)
@@ -133,10 +133,10 @@ def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable
                 response = client.get_object(Bucket=bucket.name, Key=key)
                 return _body(response, max_bytes), str(response.get("ContentEncoding") or "")
 
-        ((data, codings),) = each(pool, get, [key], check, deadline)
+        ((data, codings),) = in_parallel(pool, get, [key], check, deadline)
     if data is None:
         raise JobError(Code.INPUT_TOO_LARGE, f"The object is larger than the {max_bytes / 1e6:g} MB that an input may have.")
-    from pipeline.content_encoding import unpacked  # noqa: PLC0415 - looks at pictures, which deliveries do not
+    from pipeline.intake.content_encoding import unpacked  # noqa: PLC0415 - looks at pictures, which deliveries do not
 
     return unpacked(data, codings, f"The bucket {bucket.name}", max_bytes)
 
@@ -293,7 +293,7 @@ def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Uplo
         return True
 
     with _client(bucket, deadline) as client:
-        undone = each(pool, partial(undo, client), list(touched), go_on, deadline)
+        undone = in_parallel(pool, partial(undo, client), list(touched), go_on, deadline)
     return [upload for upload, done in zip(touched, undone, strict=True) if not done]
 
 

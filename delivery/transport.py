@@ -1,7 +1,7 @@
 """How boto3's requests leave this process: over connections whose addresses are checked and whose time is bounded.
 
 botocore asks its `before-send` handlers for an answer before it sends a request itself (it is how its own stubs work). Ours does
-the request with httpcore over `pipeline.network`, so that a job's own endpoint cannot lead to what only this worker can reach,
+the request with httpcore over `pipeline.intake.network`, so that a job's own endpoint cannot lead to what only this worker can reach,
 whatever its name resolves to the second time and wherever it redirects, and so that nothing waits beyond the delivery's deadline.
 Errors become botocore's own, which its retries know.
 """
@@ -17,7 +17,7 @@ import httpcore
 import httpx
 
 from delivery.bucket import Bucket
-from pipeline.network import CheckedBackend, Deadline, TransientError
+from pipeline.intake.network import CheckedBackend, Deadline, TransientError
 from pipeline.variables import variable
 
 _CHUNK = 1 << 16

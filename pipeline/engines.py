@@ -15,7 +15,7 @@ from pipeline.phase0_vehicle.vehicle import make_matte
 from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
-from pipeline.phase2_illustrate.draw_classical import draw
+from pipeline.phase2_illustrate.classical.draw import draw
 from pipeline.phase3_enforce.upscale_classical import upscale
 from pipeline.settings import Environment, Settings, StepChoices
 from pipeline.steps import Find, Look, Steps, Verdict

@@ -285,8 +285,8 @@ def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settin
 
         served |= {"look": make_look(cache, settings.phase0.matte_side)}
     if "draw" in wanted:
-        from pipeline.phase2_illustrate.depth_neural import make_depth  # noqa: PLC0415
-        from pipeline.phase2_illustrate.draw_neural import DrawSettings, make_redraw  # noqa: PLC0415
+        from pipeline.phase2_illustrate.diffusion.depth import make_depth  # noqa: PLC0415
+        from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw  # noqa: PLC0415
 
         sdxl = phase2.sdxl
         ways = DrawSettings(

@@ -6,22 +6,22 @@ import time
 from dataclasses import dataclass
 
 from pipeline import __version__
-from pipeline.encode import label_png, png
 from pipeline.errors import Code, JobError
+from pipeline.intake.photo import GivenMatte
 from pipeline.job import GENERATION, Job
-from pipeline.masks import bounds
+from pipeline.outputs.encode import label_png, png
 from pipeline.phase0_vehicle.vehicle import VehicleSettings, find_vehicle
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
+from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings
 from pipeline.phase2_illustrate.illustrate import IllustrateSettings, illustrate
-from pipeline.phase2_illustrate.redraw import RedrawSettings
 from pipeline.phase3_enforce.enforce import EnforceSettings, enforce
 from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.svg import Stroke
 from pipeline.phase4_vectorize.tracer import Tracer
 from pipeline.phase4_vectorize.vectorize import VectorSettings, vectorize
 from pipeline.phase4_vectorize.vtracer_fills import trace_with_vtracer
-from pipeline.photo import GivenMatte
 from pipeline.progress import Progress
+from pipeline.raster import bounds
 from pipeline.settings import Preset, Sdxl, Settings
 from pipeline.steps import Brief, Steps
 from pipeline.values import CleanPlate, Drawing, Illustration, LabelImage, Photo

@@ -28,14 +28,14 @@ from delivery import (
     safe_prefix,
 )
 from pipeline import __version__, engines
-from pipeline.data_uri import decode_base64
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint, fetch, is_url
+from pipeline.intake.data_uri import decode_base64
+from pipeline.intake.fetch import check_endpoint, fetch, is_url
+from pipeline.intake.photo import GivenMatte, Limits, decode, decode_matte
 from pipeline.job import Draw, FrameSpec, Job, Quality, Removed, Result, Timings, Versions, read
-from pipeline.pdf import pdf_from_svg
-from pipeline.photo import GivenMatte, Limits, decode, decode_matte
+from pipeline.outputs.pdf import pdf_from_svg
+from pipeline.outputs.report import report_html, shown_settings
 from pipeline.progress import Progress
-from pipeline.report import report_html, shown_settings
 from pipeline.run import Finished, check_generation, intermediates, run, vehicle_box
 from pipeline.settings import Environment, Settings
 from pipeline.steps import Steps

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_origin
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from pipeline.addresses import BUCKET_NAME, is_base
+from pipeline.intake.addresses import BUCKET_NAME, is_base
 from pipeline.job import Color
 from pipeline.variables import cleaned
 

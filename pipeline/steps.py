@@ -75,7 +75,7 @@ def _no_cache() -> Mapping[str, int]:
     return {}
 
 
-class WarmUp(Protocol):
+class Arrival(Protocol):
     """Networks on their way into memory; jobs may come meanwhile."""
 
     def first(self) -> None:
@@ -117,5 +117,5 @@ class Steps:
     few_step: bool = False
     expected_seconds: Mapping[str, float] = field(default_factory=dict)
     watch_memory: WatchMemory = _no_card
-    warm_up: WarmUp | None = None
+    warm_up: Arrival | None = None
     cache_counts: Callable[[], Mapping[str, int]] = _no_cache

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.errors import JobError
-from pipeline.photo import Limits, decode
+from pipeline.intake.photo import Limits, decode
 from pipeline.values import Rgb
 
 #: Pixels of the longer side at which colours are counted.

@@ -18,14 +18,14 @@ from pathlib import Path
 
 from sqlalchemy.exc import OperationalError
 
-from pipeline.photo import sniff
+from pipeline.intake.photo import sniff
 from server.problems import PodCode, Problem
 from server.settings import Pod
 
 #: Kind of output → its file's name. Intermediates are told by their own names.
 OUTPUTS: Mapping[str, str] = {"svg": "illustration.svg", "png": "preview.png", "report": "report.html", "pdf": "illustration.pdf"}
 INTERMEDIATES = ("clean_plate", "matte", "illustration", "labels", "depth", "edges")
-#: What a file of a kind that `pipeline.photo.sniff` tells is served as.
+#: What a file of a kind that `pipeline.intake.photo.sniff` tells is served as.
 MEDIA = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from pipeline.data_uri import decode_base64
 from pipeline.errors import Code, JobError
+from pipeline.intake.data_uri import decode_base64
+from pipeline.intake.photo import sniff
 from pipeline.job import Job, read
 from pipeline.palette import shown
-from pipeline.photo import sniff
 from server import files, jobs
 from server.database import Database
 from server.settings import Pod

@@ -102,18 +102,18 @@ def shown(database: Database, job_id: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Brief:
+class ServedJob:
     """What is needed to serve a job's files."""
 
     status: str
     picture: str | None
 
 
-def brief(database: Database, job_id: str) -> Brief:
+def brief(database: Database, job_id: str) -> ServedJob:
     """A job in brief. Raises `NOT_FOUND`."""
     with database.read() as connection:
         row = find(connection, job_id)
-    return Brief(row.status, row.picture)
+    return ServedJob(row.status, row.picture)
 
 
 def listed(database: Database, limit: int, before: int | None) -> dict[str, Any]:

@@ -93,18 +93,18 @@ def claim(database: Database, slot: int, job_seconds: float) -> Claim | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class Hold:
     """What an engine learns of its job: whether the job is still its own, and whether it is to be cancelled."""
 
     own: bool
     cancel: bool
 
 
-def look(database: Database, taken: Claim) -> Held:
+def look(database: Database, taken: Claim) -> Hold:
     """Whether the job still belongs to this lease, and whether it is to end."""
     with database.read() as connection:
         row = connection.execute(select(jobs.c.cancel_at).where(_mine(taken))).first()
-    return Held(row is not None, row is not None and row.cancel_at is not None)
+    return Hold(row is not None, row is not None and row.cancel_at is not None)
 
 
 def renew(database: Database, taken: Claim, told: Sequence[Event]) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from pipeline.addresses import is_host, is_origin
+from pipeline.intake.addresses import is_host, is_origin
 from pipeline.settings import YEAR, Environment, Settings, SettingsError, check_output_folder, environment_of, load
 
 #: Seconds that a job at work may still take when the server stops, and after which a server that stops has ended.

@@ -1,17 +1,21 @@
 """What all tests share: the photographs beside the project, the embedded engine's networks, its worker, and the rule for skips in CI."""
 
 import csv
+import fcntl
 import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
 
 import pytest
 
 from model_cache import embedded
 from model_cache.errors import BrokenModel
 from pipeline import service, settings
-from tests.s3_service import s3_service
+from tests.support.s3_service import s3_service
 
 __all__ = ["s3_service"]
 
@@ -72,6 +76,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
+def tiny_volume(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A complete model volume of tiny random models, built once a run and shared by all workers. Never write into it: `copy_volume`."""
+    from tests.support import tiny_volume as volumes
+
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder, done = shared / "tiny_volume", shared / "tiny_volume.done"
+    with (shared / "tiny_volume.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            volumes.build(folder)
+            done.touch()
+    return folder
+
+
+@pytest.fixture(scope="session")
 def engine() -> service.Worker:
     """A worker with the classical engine, no bucket, no environment of this machine."""
     return service.start(settings.environment({"ENGINE": "classical", embedded.VARIABLE: str(NETWORKS)}), settings.load())
@@ -94,7 +114,18 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 #: What takes longest is begun first, so that no process works alone at the end.
-LONG = ("worker", "server", "neural", "builder", "test_secrets.py", "test_shell.py", "test_handler.py", "test_service.py")
+LONG = (
+    "worker",
+    "server",
+    "test_neural.py",
+    "builder",
+    "model_cache",
+    "shell",
+    "bench",
+    "test_secrets.py",
+    "test_handler.py",
+    "test_service.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pipeline import service
 from pipeline.errors import JobError
 from pipeline.progress import Progress
-from tests.bad_inputs import JOBS
+from tests.support.bad_inputs import JOBS
 
 
 @pytest.mark.parametrize(("raw", "code"), [job[1:] for job in JOBS], ids=[job[0] for job in JOBS])

@@ -193,7 +193,7 @@ def test_the_start_command_of_our_image_is_what_the_image_has() -> None:
     dockerfile = (ROOT / ".dockerignore").read_text()
     assert all(f"!{folder}" in dockerfile for folder in ("server", "builder", "pipeline"))
     commands = re.findall(r"python -m ([a-z_.]+)", (DOCS / "pod.md").read_text())
-    assert {"server", "builder", "pipeline.compile"} >= {name for name in commands if name != "bench.capacity"}
+    assert {"server", "builder", "pipeline.shell.compile"} >= {name for name in commands if name != "bench.capacity"}
     for name in set(commands):
         folder = ROOT / name.replace(".", "/")
         assert folder.with_suffix(".py").exists() or (folder / "__main__.py").exists(), name

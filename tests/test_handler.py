@@ -17,7 +17,7 @@ from PIL import Image
 
 from pipeline.errors import Code, JobError
 from pipeline.sample import scene
-from tests.pictures import save
+from tests.support.pictures import save
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"size": 1024, "outputs": ["svg", "png"], "vehicle_box": [0.05, 0.2, 0.95, 0.95]}

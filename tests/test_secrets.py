@@ -20,9 +20,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.control_plane import ControlPlane, Fault
-from tests.real_worker import RealWorker, bucket_environment, drawn
-from tests.s3_service import S3Service
+from tests.support.control_plane import ControlPlane, Fault
+from tests.support.real_worker import RealWorker, bucket_environment, drawn
+from tests.support.s3_service import S3Service
 
 ROOT = Path(__file__).parents[1]
 PHOTO = drawn()["image_base64"]

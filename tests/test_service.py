@@ -14,7 +14,7 @@ from pipeline import service
 from pipeline.errors import Code, JobError
 from pipeline.progress import Progress
 from pipeline.sample import scene
-from tests.pictures import save
+from tests.support.pictures import save
 
 SMALL = {"size": 1024, "remove": []}
 

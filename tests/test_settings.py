@@ -13,11 +13,11 @@ from pydantic import SecretStr
 from typer.main import get_command
 
 from delivery.bucket import Bucket
-from pipeline import phases as phases_module
-from pipeline.__main__ import app
+from pipeline.intake.photo import Limits
 from pipeline.job import Job, StrokeSpec
-from pipeline.photo import Limits
 from pipeline.settings import Environment, SettingsError, check_output_folder, environment, environment_of, load
+from pipeline.shell import phases as phases_module
+from pipeline.shell.illustrate import app
 from pipeline.variables import cleaned
 from server.settings import PodEnvironment
 

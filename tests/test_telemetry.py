@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from pipeline.sample import scene
-from tests.pictures import save
+from tests.support.pictures import save
 
 ROOT = Path(__file__).parents[1]
 #: onnxruntime keeps quiet by itself where it sees one of these.

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import hypot, sqrt
 
-from pipeline.masks import area, iou
+from pipeline.raster import area, iou
 from pipeline.values import Box, Found
 
 #: Least intersection over union with the caller's box for a vehicle to be the one that is meant.

@@ -5,8 +5,8 @@ from math import ceil
 import cv2
 import numpy as np
 
+from pipeline.intake.photo import letterbox, placed
 from pipeline.phase0_vehicle.outline import Outline
-from pipeline.photo import letterbox, placed
 from pipeline.values import Box, Frame, Gray, Mask, Rgb
 
 #: Margin round the vehicle's bounds on each side, share of their longer side.

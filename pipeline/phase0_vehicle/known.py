@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 
 from pipeline.color import srgb_to_lab
+from pipeline.intake.photo import GivenMatte, turned_upright
 from pipeline.phase0_vehicle.looks import Grid, look_at, whole
 from pipeline.phase0_vehicle.outline import Outline
-from pipeline.photo import GivenMatte, turned_upright
 from pipeline.steps import Look
 from pipeline.values import Gray, Mask, Photo, Rgb
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.errors import Code, JobError
-from pipeline.masks import bounds, iou
 from pipeline.phase0_vehicle import doubt, parts
 from pipeline.phase0_vehicle.doubt import Signs
 from pipeline.phase0_vehicle.levels import levels
 from pipeline.phase0_vehicle.looks import Grid, Seen, Window, around, framed_look, look_at, whole, within
 from pipeline.phase0_vehicle.outline import Outline
 from pipeline.phase0_vehicle.parts import Part
+from pipeline.raster import bounds, iou
 from pipeline.steps import Look, Verdict
 from pipeline.values import Box, Mask, Plane, Rgb
 

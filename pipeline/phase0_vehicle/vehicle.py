@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.errors import Code, JobError
-from pipeline.masks import bounds
+from pipeline.intake.photo import GivenMatte
 from pipeline.phase0_vehicle.choose import choose
 from pipeline.phase0_vehicle.cut_in_box import cut_in_box
 from pipeline.phase0_vehicle.framing import laid, square_of, without_fringe
 from pipeline.phase0_vehicle.known import known, without_canvas
 from pipeline.phase0_vehicle.outline import Outline
 from pipeline.phase0_vehicle.search import NO_VEHICLE, again, in_box, search
-from pipeline.photo import GivenMatte
 from pipeline.progress import Progress
+from pipeline.raster import bounds
 from pipeline.steps import Look, MatteOf, Steps
 from pipeline.values import Box, Frame, Matte, Photo, Rgb, Vehicle
 

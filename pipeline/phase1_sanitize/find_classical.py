@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from pipeline.phase1_sanitize import quads
-from pipeline.phase1_sanitize.plates import grow_plate
+from pipeline.phase1_sanitize.plate_corners import grow_plate
 from pipeline.phase1_sanitize.quads import PLATE, Quad
 from pipeline.steps import Find
 from pipeline.values import Box, Found, Rgb

@@ -22,7 +22,7 @@ LARGEST_WINDOW, LEAN_WINDOW = 1024, 512
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Crop:
     """A part of the picture that the network sees at once, pixels, and the numbers of the holes that it fills there."""
 
     x0: int
@@ -69,18 +69,18 @@ def make_inpaint(cache: "ModelCache") -> Inpaint:
     return inpaint
 
 
-def windows(mask: Mask, largest: int) -> tuple[NDArray[np.int32], list[Window]]:
+def windows(mask: Mask, largest: int) -> tuple[NDArray[np.int32], list[Crop]]:
     """The number of each pixel's hole (H, W), 0 for none, and the windows that fill all of them.
 
     A window is a hole's bounds widened by their own size on all sides, at least `LEAST_WINDOW` pixels, within the
     picture; overlapping ones become one as long as that is not larger than `largest`.
     """
     count, numbers, bounds, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-    merged: list[Window] = []
+    merged: list[Crop] = []
     for number in range(1, count):
         x, y, width, height = (int(v) for v in bounds[number, :4])
         (x0, x1), (y0, y1) = _span(x, width, mask.shape[1]), _span(y, height, mask.shape[0])
-        one = Window(x0, y0, x1, y1, (number,))
+        one = Crop(x0, y0, x1, y1, (number,))
         while (other := next((w for w in merged if _overlap(w, one) and _union(w, one).longer <= largest), None)) is not None:
             merged.remove(other)
             one = _union(other, one)
@@ -95,12 +95,12 @@ def _span(start: int, length: int, whole: int) -> tuple[int, int]:
     return first, first + wanted
 
 
-def _overlap(a: Window, b: Window) -> bool:
+def _overlap(a: Crop, b: Crop) -> bool:
     return a.x0 < b.x1 and b.x0 < a.x1 and a.y0 < b.y1 and b.y0 < a.y1
 
 
-def _union(a: Window, b: Window) -> Window:
-    return Window(min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1), (*a.holes, *b.holes))
+def _union(a: Crop, b: Crop) -> Crop:
+    return Crop(min(a.x0, b.x0), min(a.y0, b.y0), max(a.x1, b.x1), max(a.y1, b.y1), (*a.holes, *b.holes))
 
 
 def _fill(cache: "ModelCache", network: Any, rgb: Rgb, mask: Mask, largest: int) -> Rgb:

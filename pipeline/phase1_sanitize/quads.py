@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks import bounds
+from pipeline.raster import bounds
 from pipeline.values import Box, Frame, Mask, Rgb
 
 #: What a number plate is called among the things to remove.

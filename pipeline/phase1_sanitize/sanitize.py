@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.masks import bounds
 from pipeline.phase1_sanitize import quads
 from pipeline.progress import Progress
+from pipeline.raster import bounds
 from pipeline.steps import MatteOf, Steps
 from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb, Vehicle
 

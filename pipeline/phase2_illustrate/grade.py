@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.parallel import each
+from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
-from pipeline.phase2_illustrate.regions import Costs, Labels, calm
 from pipeline.phase2_illustrate.tones import tone_curve
 from pipeline.values import Mask, Rgb
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.palette import Palette
+from pipeline.phase2_illustrate.blank_plates import areas, blank, flattened
+from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
 from pipeline.phase2_illustrate.grade import grade
-from pipeline.phase2_illustrate.lines import panel_lines
-from pipeline.phase2_illustrate.plates import areas, blank, flattened
-from pipeline.phase2_illustrate.redraw import RedrawSettings, redraw
+from pipeline.phase2_illustrate.panel_lines import panel_lines
 from pipeline.progress import Progress
-from pipeline.square import resized
+from pipeline.raster import resized
 from pipeline.steps import Steps
 from pipeline.values import CleanPlate, Illustration, Matte
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.phase3_enforce.runs import Regions, regions_of
+from pipeline.phase3_enforce.label_runs import Regions, regions_of
 
 
 @dataclass(frozen=True, slots=True)

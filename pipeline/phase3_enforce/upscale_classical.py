@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from pipeline.palette import Palette
 from pipeline.phase3_enforce import ciede2000
-from pipeline.phase3_enforce.fairing import fair_arcs
+from pipeline.phase3_enforce.fair_arcs import fair_arcs
 from pipeline.phase3_enforce.fill import fill
 from pipeline.phase3_enforce.outlines import arcs_of
 from pipeline.steps import Tell

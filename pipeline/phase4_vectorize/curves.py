@@ -14,7 +14,7 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from pipeline.phase4_vectorize.chains import Chains
-from pipeline.phase4_vectorize.fairing import SHARP, STEP, SUDDEN, WAVELENGTH, WINDOW, fair, find_corners, resampled
+from pipeline.phase4_vectorize.fair_curves import SHARP, STEP, SUDDEN, WAVELENGTH, WINDOW, fair, find_corners, resampled
 
 Points = NDArray[np.float64]
 Ints = NDArray[np.int64]

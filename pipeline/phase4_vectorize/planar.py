@@ -15,10 +15,10 @@ from pipeline.palette import Palette
 from pipeline.phase4_vectorize.chains import Chains
 from pipeline.phase4_vectorize.cover import cover
 from pipeline.phase4_vectorize.curves import fit
+from pipeline.phase4_vectorize.face_runs import EDGE, FRAME, HIDDEN, Runs, boundary_runs
 from pipeline.phase4_vectorize.patches import patches
 from pipeline.phase4_vectorize.path import Stretch, closed, links, move, stretch
 from pipeline.phase4_vectorize.planar_map import PlanarMap, paint, planar_map
-from pipeline.phase4_vectorize.runs import EDGE, FRAME, HIDDEN, Runs, boundary_runs
 from pipeline.phase4_vectorize.tracer import Face, Traced, drawn_window
 from pipeline.values import LabelImage
 

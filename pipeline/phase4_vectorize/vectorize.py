@@ -10,7 +10,7 @@ import resvg_py
 import structlog
 
 from pipeline.palette import Palette
-from pipeline.phase4_vectorize import lines
+from pipeline.phase4_vectorize.centerlines import centerlines
 from pipeline.phase4_vectorize.svg import BLACK, Stroke, audit, write
 from pipeline.phase4_vectorize.tracer import Tracer
 from pipeline.progress import Progress
@@ -90,7 +90,7 @@ def vectorize(
     if settings.mode in ("boundaries", "both"):
         drawn += traced.boundaries
     if settings.mode in ("centerlines", "both"):
-        drawn += lines.centerlines(image, settings.tolerance, traced.cracks if settings.mode == "both" else None)
+        drawn += centerlines(image, settings.tolerance, traced.cracks if settings.mode == "both" else None)
     progress.step("vectorize", "svg", 0.88)
     box, side = canvas_box(image, settings.canvas), image.labels.shape[0]
     svg = write(traced.faces, drawn, palette, settings.stroke, box, side, settings.background, metadata)

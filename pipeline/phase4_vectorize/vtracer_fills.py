@@ -5,7 +5,7 @@ import re
 import numpy as np
 import vtracer
 
-from pipeline.encode import label_png
+from pipeline.outputs.encode import label_png
 from pipeline.palette import Palette
 from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.tracer import Face, Traced, drawn_window

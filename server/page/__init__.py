@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from pipeline.report import VIEWER
+from pipeline.outputs.report import VIEWER
 
 PAGE = Path(__file__).parent
 #: What the page may do: its own scripts and styles, pictures that it made itself, requests to where it came from. Nothing inline.

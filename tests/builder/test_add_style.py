@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from builder.add_style import add_style
 from builder.errors import BuilderError
-from tests import tiny_volume as volumes
+from tests.support import tiny_volume as volumes
 
 pytestmark = pytest.mark.neural
 

@@ -19,11 +19,11 @@ from builder.doctor_steps import EXAMINATIONS
 from builder.errors import BuilderError
 from pipeline import engines, settings
 from pipeline.phase1_sanitize import quads
-from pipeline.square import resized
+from pipeline.raster import resized
 from pipeline.steps import Steps
 from pipeline.values import Found, Matte
-from tests import tiny_volume as volumes
 from tests.builder.volumes import recorded
+from tests.support import tiny_volume as volumes
 
 pytestmark = pytest.mark.neural
 #: As small as the engine's own tests; random networks find and draw nothing that is there.

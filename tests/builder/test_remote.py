@@ -11,7 +11,7 @@ from builder.errors import BuilderError
 from builder.remote import Remote, send
 from builder.workspace import Workspace
 from model_cache.manifest import ModelRecord, record_of, write_lock
-from tests.s3_service import S3Service
+from tests.support.s3_service import S3Service
 
 PART = 5 << 20  # the smallest that S3 takes
 WEIGHTS = bytes(range(256)) * (12 << 12)  # 12 MB: three parts

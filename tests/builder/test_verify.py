@@ -13,8 +13,8 @@ from builder.errors import BuilderError
 from builder.verify import STAMP, Finding, verify
 from model_cache.manifest import read_lock, record_of, write_lock
 from model_cache.prompts import read
-from tests import tiny_volume as volumes
 from tests.builder.volumes import recorded
+from tests.support import tiny_volume as volumes
 
 pytestmark = pytest.mark.neural
 

@@ -14,9 +14,9 @@ import pytest
 from delivery import Artifact, Bucket, bucket_from_s3_config, check_bucket, configured_bucket, deliver_s3, fetch_s3, s3_urls
 from pipeline import service
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint
+from pipeline.intake.fetch import check_endpoint
 from pipeline.progress import Progress
-from tests.s3_service import S3Service, moto
+from tests.support.s3_service import S3Service, moto
 
 FILES = [Artifact.of("illustration.svg", b"<svg/>"), Artifact.of("result.json", b"{}")]
 STORED = {"shop/j/illustration.svg": b"<svg/>", "shop/j/result.json": b"{}"}

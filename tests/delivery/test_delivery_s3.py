@@ -16,9 +16,9 @@ import pytest
 
 from delivery import Artifact, Bucket, check_bucket, deliver_s3, fetch_s3, s3_urls
 from pipeline.errors import Code, JobError
-from tests.faulty_proxy import DROP, HANG, faulty_proxy
-from tests.pictures import encoded
-from tests.s3_service import S3Service, free_ports
+from tests.support.faulty_proxy import DROP, HANG, faulty_proxy
+from tests.support.pictures import encoded
+from tests.support.s3_service import S3Service, free_ports
 
 pytestmark = pytest.mark.xdist_group("s3")  # one service for all of them
 

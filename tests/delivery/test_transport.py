@@ -12,10 +12,10 @@ import pytest
 
 from delivery import Artifact, Bucket, bucket_from_s3_config, deliver_s3, fetch_s3
 from pipeline.errors import Code, JobError
-from pipeline.fetch import check_endpoint, fetch
-from pipeline.network import is_public
-from tests.s3_service import S3Service
-from tests.test_fetch import answering, certificate
+from pipeline.intake.fetch import check_endpoint, fetch
+from pipeline.intake.network import is_public
+from tests.intake.test_fetch import answering, certificate
+from tests.support.s3_service import S3Service
 
 __all__ = ["certificate"]
 
@@ -150,7 +150,7 @@ def test_a_jobs_endpoint_that_changes_its_address_after_the_check_gains_nothing(
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_a_service_that_redirects_is_not_followed(monkeypatch, status):
     """Not to a private address, and not to any other: a bucket's answers are errors or objects."""
-    monkeypatch.setattr("pipeline.network.is_public", lambda address: address == "127.0.0.1" or is_public(address))
+    monkeypatch.setattr("pipeline.intake.network.is_public", lambda address: address == "127.0.0.1" or is_public(address))
     with listening(lambda connection: connection.sendall(NOT_THERE)) as (inner, inner_asked):
         answer = f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:{inner}/metadata\r\nContent-Length: 0\r\n\r\n".encode()
         with listening(lambda connection: connection.sendall(answer)) as (port, asked):

@@ -7,10 +7,10 @@ from PIL import Image
 
 from pipeline.errors import JobError
 from pipeline.intake.boxes import Nclx, has_hole, kind_of, nclx
-from pipeline.photo import sniff
+from pipeline.intake.photo import sniff
+from tests.intake.test_good_pictures import read
 from tests.intake.test_jpeg import busy
-from tests.pictures import quarters, save
-from tests.test_good_pictures import read
+from tests.support.pictures import quarters, save
 
 
 def file_type(major: bytes, *compatible: bytes) -> bytes:

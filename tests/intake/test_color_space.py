@@ -12,9 +12,9 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from pipeline.intake import color_space
 from pipeline.intake.tone import REFERENCE_WHITE, pq_code
+from tests.intake.test_good_pictures import read
 from tests.intake.test_tone import TO_709
-from tests.pictures import matrix_profile, png, png_chunk, save
-from tests.test_good_pictures import read
+from tests.support.pictures import matrix_profile, png, png_chunk, save
 
 COLOUR = (90, 160, 110)
 FLAT = np.full((72, 96, 3), COLOUR, np.uint8)
@@ -246,7 +246,7 @@ def test_the_profile_that_is_made_is_the_space_that_it_is_made_of(colour):
 
 
 def test_a_matte_is_not_converted():
-    from pipeline.photo import decode, decode_matte
+    from pipeline.intake.photo import decode, decode_matte
 
     grey = np.zeros((72, 96), np.uint8)
     grey[:, :48] = 200

@@ -13,8 +13,8 @@ from PIL import Image
 
 from pipeline.errors import Code, JobError
 from pipeline.intake.jpeg import MAX_SCANS, whole
-from pipeline.photo import decode
-from tests.pictures import jpeg_of_scans, save
+from pipeline.intake.photo import decode
+from tests.support.pictures import jpeg_of_scans, save
 
 
 def busy(width: int = 400, height: int = 300) -> Image.Image:

@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import Code, JobError
-from pipeline.photo import decode
-from tests.good_pictures import adam7
-from tests.pictures import png, png_chunk, save
+from pipeline.intake.photo import decode
+from tests.support.good_pictures import adam7
+from tests.support.pictures import png, png_chunk, save
 
 
 def speckled(width: int = 120, height: int = 200) -> np.ndarray:

@@ -10,9 +10,9 @@ from PIL import Image
 
 from pipeline.errors import Code, JobError
 from pipeline.intake import tiff
-from pipeline.photo import decode, sniff
-from tests.pictures import matrix_profile, quarters, save
-from tests.test_good_pictures import read
+from pipeline.intake.photo import decode, sniff
+from tests.intake.test_good_pictures import read
+from tests.support.pictures import matrix_profile, quarters, save
 
 FULL = quarters(640, 480)
 SMALL = np.full((96, 128, 3), 99, np.uint8)

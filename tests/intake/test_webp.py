@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 from pipeline.errors import JobError
-from pipeline.photo import Limits, decode
-from tests.good_pictures import scenery
+from pipeline.intake.photo import Limits, decode
+from tests.intake.test_good_pictures import read
 from tests.intake.test_jpeg import busy
-from tests.pictures import save
-from tests.test_good_pictures import read
+from tests.support.good_pictures import scenery
+from tests.support.pictures import save
 
 LOSSY = save(busy(), "WEBP", quality=80)
 LOSSLESS = save(busy(200, 300), "WEBP", lossless=True)

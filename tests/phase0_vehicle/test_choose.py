@@ -5,8 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from pipeline.masks import iou
 from pipeline.phase0_vehicle.choose import apart, choose
+from pipeline.raster import iou
 from pipeline.values import Box, Found
 
 CONTENT = (0.0, 100.0, 400.0, 300.0)

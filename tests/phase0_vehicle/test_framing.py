@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.masks import bounds
 from pipeline.phase0_vehicle.framing import MARGIN, laid, square_of, without_fringe
 from pipeline.phase0_vehicle.looks import Grid
 from pipeline.phase0_vehicle.outline import Outline
+from pipeline.raster import bounds
 from pipeline.values import Frame
 
 

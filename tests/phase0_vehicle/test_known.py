@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
+from pipeline.intake.photo import GivenMatte, turned_upright
 from pipeline.phase0_vehicle.known import is_cut_out, known, without_canvas
-from pipeline.photo import GivenMatte, turned_upright
 from pipeline.values import Photo
 
 H, W = 300, 480

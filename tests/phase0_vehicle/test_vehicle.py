@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from pipeline.errors import Code, JobError
-from pipeline.masks import bounds
+from pipeline.intake.photo import GivenMatte
 from pipeline.phase0_vehicle.vehicle import VehicleSettings, find_vehicle, make_matte
-from pipeline.photo import GivenMatte
 from pipeline.progress import Progress
+from pipeline.raster import bounds
 from pipeline.values import Found, Photo
 from tests.phase0_vehicle.scenes import BLUE, RED, Counting, bright, red_is_a_vehicle, scene
-from tests.stand_in_steps import stand_in_steps
+from tests.support.stand_in_steps import stand_in_steps
 
 CAR, OTHER = (100, 120, 340, 280), (400, 140, 560, 260)
 RGB = scene((*CAR, RED), (*OTHER, RED))

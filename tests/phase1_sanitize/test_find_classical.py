@@ -15,13 +15,13 @@ from bench.matte_photos import FOLDER
 from pipeline.phase1_sanitize.find_classical import FindSettings, _legible, _plate_number, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
-from pipeline.phase1_sanitize.plates import grow_plate
+from pipeline.phase1_sanitize.plate_corners import grow_plate
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.progress import Progress
 from pipeline.steps import Find
 from pipeline.values import CleanPlate, Found, Frame, Matte, Rgb, Vehicle
 from tests.phase1_sanitize.drawn import FRAME, Drawn, lettered, matte, paint, plated
-from tests.stand_in_steps import stand_in_steps
+from tests.support.stand_in_steps import stand_in_steps
 
 BOTH = ("text", "license plate")
 

@@ -13,7 +13,7 @@ from pipeline.phase1_sanitize.sanitize import ANY_LABEL, SanitizeSettings, sanit
 from pipeline.progress import Progress
 from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb, Vehicle
 from tests.phase1_sanitize.drawn import FRAME, SIDE, VEHICLE, matte, paint
-from tests.stand_in_steps import stand_in_steps
+from tests.support.stand_in_steps import stand_in_steps
 
 SETTINGS = SanitizeSettings()
 VEHICLE_SEEN = Vehicle(paint(), FRAME, matte())

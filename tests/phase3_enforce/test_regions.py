@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import label
 
+from pipeline.phase3_enforce.label_runs import regions_of
 from pipeline.phase3_enforce.regions import merge
-from pipeline.phase3_enforce.runs import regions_of
 
 KEYS = arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.integers(0, 3))
 FLAT = np.zeros((8, 8))

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import distance_transform_edt, label
 
-from pipeline.phase3_enforce.fairing import REACH, fair_arcs
+from pipeline.phase3_enforce.fair_arcs import REACH, fair_arcs
 from pipeline.phase3_enforce.fill import fill
 from pipeline.phase3_enforce.outlines import arcs_of
 from pipeline.phase3_enforce.upscale_classical import upscale_labels, upscale_mask

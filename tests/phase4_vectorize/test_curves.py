@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.phase4_vectorize.chains import Chains, crack_graph, trace
 from pipeline.phase4_vectorize.curves import fit
-from pipeline.phase4_vectorize.fairing import SHARP, STEP, SUDDEN, WAVELENGTH, WINDOW, fair, find_corners, resampled
+from pipeline.phase4_vectorize.fair_curves import SHARP, STEP, SUDDEN, WAVELENGTH, WINDOW, fair, find_corners, resampled
 
 
 def chain(points):

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.palette import parse
+from pipeline.phase4_vectorize.face_runs import EDGE, FRAME, HIDDEN, boundary_runs
 from pipeline.phase4_vectorize.planar import OUTSIDE, key_image, paint_order, trace_planar
 from pipeline.phase4_vectorize.planar_map import paint, planar_map
-from pipeline.phase4_vectorize.runs import EDGE, FRAME, HIDDEN, boundary_runs
 from pipeline.values import Frame, LabelImage
 
 PALETTE = parse("000000,FFFFFF,FF0000,00FF00,0000FF,FFFF00,FF00FF,00FFFF")

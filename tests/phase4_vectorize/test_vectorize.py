@@ -8,7 +8,7 @@ import resvg_py
 from PIL import Image
 
 from pipeline.palette import parse
-from pipeline.phase4_vectorize import lines
+from pipeline.phase4_vectorize.centerlines import centerlines
 from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.svg import SVG, Stroke, audit, write
 from pipeline.phase4_vectorize.tracer import Face
@@ -18,7 +18,7 @@ from pipeline.progress import Progress
 from pipeline.run import TRACERS
 from pipeline.values import Frame, LabelImage
 from tests.phase4_vectorize.label_images import SIDE, car
-from tests.svg_geometry import shape
+from tests.support.svg_geometry import shape
 
 PALETTE = parse("FFFFFF,000000,FF0000,0000FF")
 N = SIDE
@@ -98,7 +98,7 @@ def test_the_outline_is_a_boundary_even_where_its_colour_is_the_backgrounds():
 def test_centerlines_only_where_no_boundary_runs():
     image = label_image()
     cracks = trace_planar(image, PALETTE, 2.0).cracks
-    apart, every = lines.centerlines(image, 1.5, cracks), lines.centerlines(image, 1.5, None)
+    apart, every = centerlines(image, 1.5, cracks), centerlines(image, 1.5, None)
     assert len(apart) == 1
     assert len(every) == 2
     assert np.allclose(points(apart)[:, 1], 76.5 * 4, atol=2)

@@ -17,7 +17,7 @@ import httpx
 from PIL import Image
 
 from model_cache import embedded
-from tests.pictures import save
+from tests.support.pictures import save
 
 ROOT = Path(__file__).parents[2]
 #: A quick job: a small square, a given box, and nothing to look for.

@@ -17,9 +17,9 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, expect
 
 from model_cache import embedded
-from tests.browser import Witness, chromium, violations
 from tests.conftest import NETWORKS
 from tests.server.serving import NO_NETWORKS
+from tests.support.browser import Witness, chromium, violations
 
 pytestmark = pytest.mark.xdist_group("browser")
 expect.set_options(timeout=20_000)  # ms; for busy machines

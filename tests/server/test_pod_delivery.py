@@ -11,7 +11,7 @@ from server import engine as engines
 from server import files, intake, jobs, queue
 from server.database import Database, connect
 from server.settings import Pod, read
-from tests.s3_service import S3Service
+from tests.support.s3_service import S3Service
 
 
 @pytest.fixture

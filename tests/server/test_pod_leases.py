@@ -33,8 +33,8 @@ from server.database import Database, connect
 from server.database import jobs as table
 from server.problems import Problem
 from server.settings import Pod, read
-from tests.s3_service import S3Service
 from tests.server.serving import NO_NETWORKS
+from tests.support.s3_service import S3Service
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def names(folder: Path) -> list[str]:
 
 
 @dataclass
-class Held:
+class Attempt:
     """An engine at work in a thread of this process that waits in mid-job until it is let go."""
 
     reached: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +88,7 @@ class Held:
         assert not self.thread.is_alive()
 
 
-Start = Callable[..., Held]
+Start = Callable[..., Attempt]
 
 
 def picture(lease: str) -> bytes:
@@ -100,7 +100,7 @@ def picture(lease: str) -> bytes:
 def start(pod: Pod, database: Database, engine: service.Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Begin the job that is next, in an engine of its own that is held while it draws ("draw") or when its files are delivered ("done");
     `fault`: what then happens while it draws. Nothing is drawn: queue, files and deliveries are the real ones."""
-    held: dict[str, tuple[str, Exception | None, Held]] = {}
+    held: dict[str, tuple[str, Exception | None, Attempt]] = {}
 
     def attempt(job_id: str, raw: object, worker: service.Worker, progress: Progress, staging: service.Staging) -> service.Delivered:
         lease = staging.folder.name
@@ -118,11 +118,11 @@ def start(pod: Pod, database: Database, engine: service.Worker, monkeypatch: pyt
         return service.Delivered({"peak_vram_mb": 0, "by": lease}, withdraw)
 
     monkeypatch.setattr(service, "attempt", attempt)
-    begun: list[Held] = []
+    begun: list[Attempt] = []
 
-    def begin(slot: int, at: str, *, fault: Exception | None = None, bucket: Bucket | None = None) -> Held:
+    def begin(slot: int, at: str, *, fault: Exception | None = None, bucket: Bucket | None = None) -> Attempt:
         queue.reap(database, None, lambda job_id: files.clear_outputs(files.folder_of(pod, job_id)))
-        taken, one = queue.claim(database, slot, 300), Held()
+        taken, one = queue.claim(database, slot, 300), Attempt()
         assert taken is not None
         held[taken.lease] = at, fault, one
         worker = replace(engine, environment=pod.environment, bucket=bucket)

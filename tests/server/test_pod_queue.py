@@ -116,7 +116,7 @@ def test_a_clock_that_is_set_takes_nothing_from_a_healthy_engine(database: Datab
         taken = claim(database, seconds=60)
         monkeypatch.setattr(time, "time", lambda by=jump: real() + by)
         assert taken.waited >= 0 and queue.overdue(database, 0, 5) is None and queue.reap(database, None, cleared) == []
-        assert queue.look(database, taken) == queue.Held(own=True, cancel=False)
+        assert queue.look(database, taken) == queue.Hold(own=True, cancel=False)
         assert queue.put_back(database, taken, [])
     assert claim(database).waited == 0  # it came, by this clock, in the future
 
@@ -165,7 +165,7 @@ def test_an_engine_leaves_that_lost_its_job_and_cannot_end_it(database: Database
     thread.start()
     assert not engine._watch(thread, lost, engine.Recorder("j"), progress, database, threading.Event())
     release.set()
-    assert progress.cancelled.is_set() and queue.look(database, young) == queue.Held(own=True, cancel=False)
+    assert progress.cancelled.is_set() and queue.look(database, young) == queue.Hold(own=True, cancel=False)
 
 
 def test_a_job_to_be_cancelled_never_completes(database: Database) -> None:
@@ -174,7 +174,7 @@ def test_a_job_to_be_cancelled_never_completes(database: Database) -> None:
     jobs.add(database, new("pending"))
     assert jobs.cancel(database, "pending")["status"] == "cancelled"
     assert jobs.cancel(database, "running")["status"] == "processing"
-    assert queue.look(database, taken) == queue.Held(own=True, cancel=True)
+    assert queue.look(database, taken) == queue.Hold(own=True, cancel=True)
     assert not queue.put_back(database, taken, [])
     ended = queue.finish(database, taken, [], result={"svg": 1}, place=placed)
     assert ended == queue.Ended("running", "cancelled", "CANCELLED")

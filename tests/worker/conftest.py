@@ -3,9 +3,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.control_plane import ControlPlane
-from tests.real_worker import RealWorker
-from tests.s3_service import s3_service
+from tests.support.control_plane import ControlPlane
+from tests.support.real_worker import RealWorker
+from tests.support.s3_service import s3_service
 
 __all__ = ["s3_service"]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.control_plane import Fault
-from tests.faulty_proxy import HANG, faulty_proxy
-from tests.real_worker import ROOT, SMALL, bucket_environment, drawn
+from tests.support.control_plane import Fault
+from tests.support.faulty_proxy import HANG, faulty_proxy
+from tests.support.real_worker import ROOT, SMALL, bucket_environment, drawn
 from tests.worker import sabotaged
 
 SABOTAGED = [str(Path(sabotaged.__file__))]

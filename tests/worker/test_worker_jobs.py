@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.control_plane import ControlPlane, Fault
-from tests.pictures import save
-from tests.real_worker import SMALL, RealWorker, bucket_environment, drawn
+from tests.support.control_plane import ControlPlane, Fault
+from tests.support.pictures import save
+from tests.support.real_worker import SMALL, RealWorker, bucket_environment, drawn
 
 
 class Loop:

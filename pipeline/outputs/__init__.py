@@ -1,0 +1,1 @@
+"""What a caller gets: pictures and pages made of a finished drawing."""

@@ -1,0 +1,1 @@
+"""Drawing with tones, without a network."""

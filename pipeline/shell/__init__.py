@@ -1,0 +1,1 @@
+"""The shell's door: `python -m pipeline` and its one-phase commands."""
