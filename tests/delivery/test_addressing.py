@@ -144,7 +144,7 @@ def test_a_jobs_own_bucket_at_such_a_service(store: Store, worker: service.Worke
     store.objects["in/a.jpg"] = b"no picture"
     config = {"accessId": "a", "accessSecret": "b", "bucketName": "pictures", "endpointUrl": f"http://{OSS}:{store.server_port}"}
     free = dataclasses.replace(worker, environment=worker.environment.model_copy(update={"allow_private_urls": True}))
-    monkeypatch.setattr("pipeline.service.check_endpoint", partial(check_endpoint, resolve=socket.getaddrinfo))
+    monkeypatch.setattr("pipeline.service.work.check_endpoint", partial(check_endpoint, resolve=socket.getaddrinfo))
     job = {"image_url": "s3://pictures/in/a.jpg", "delivery": "s3"}
     for given, said in [
         ({}, "INPUT_UNREACHABLE: .*SecondLevelDomainForbidden.*s3Config"),
