@@ -86,7 +86,23 @@ def build(environment: Environment, settings: Settings) -> Steps:
     from pipeline.neural import needed, networks  # noqa: PLC0415 - imports torch only when its models are there
 
     volume = needed(environment.volume, wanted, settings)
-    served_here = networks(volume, wanted, settings, insist=environment.engine == "neural")
-    base = classical(embedded, served_here.get("find"), served_here.get("look"))
-    name = "neural" if _is_neural(environment) else "classical"
-    return replace(base, **(served_here | {"name": name, "models": {**base.models, **served_here["models"]}}))
+    served = networks(volume, wanted, settings, insist=environment.engine == "neural")
+    base = classical(embedded, served.find, served.look)
+    return replace(
+        base,
+        name="neural" if _is_neural(environment) else "classical",
+        finds=served.finds or base.finds,
+        locate=served.locate,
+        mask=served.mask or base.mask,
+        inpaint=served.inpaint or base.inpaint,
+        depth=served.depth,
+        draw=None if served.redraw else base.draw,
+        redraw=served.redraw,
+        upscale=served.upscale or base.upscale,
+        models={**base.models, **served.models},
+        few_step=served.few_step,
+        expected_seconds=served.expected_seconds,
+        watch_memory=served.watch_memory or base.watch_memory,
+        warm_up=served.warm_up,
+        cache_counts=served.cache_counts,
+    )

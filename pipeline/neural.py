@@ -1,12 +1,13 @@
 """The steps that networks serve, over one model cache. Importing this module imports no torch; `networks` does."""
 
 import atexit
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import numpy as np
 import structlog
@@ -22,7 +23,24 @@ from pipeline.errors import Code, JobError
 from pipeline.phase0_vehicle.locate import make_locate
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL
 from pipeline.settings import Settings, SettingsError
-from pipeline.steps import Brief, Redraw, WatchMemory
+from pipeline.steps import (
+    Brief,
+    Depth,
+    Find,
+    Inpaint,
+    Locate,
+    Look,
+    MaskOf,
+    Redraw,
+    Upscale,
+    WatchMemory,
+)
+
+if TYPE_CHECKING:
+    from model_cache.cache import ModelCache
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
 
 log = structlog.get_logger()
 
@@ -89,7 +107,28 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
     return volume
 
 
-def _guard(cache: Any, step: Callable[..., Any]) -> Callable[..., Any]:
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """What networks of the volume serve of an engine; None for a step that they do not. The other fields are those of `Steps`."""
+
+    cache_counts: Callable[[], Mapping[str, int]]
+    find: Find | None = None
+    locate: Locate | None = None
+    mask: MaskOf | None = None
+    inpaint: Inpaint | None = None
+    look: Look | None = None
+    depth: Depth | None = None
+    redraw: Redraw | None = None
+    upscale: Upscale | None = None
+    finds: frozenset[str] | None = None
+    few_step: bool = False
+    models: Mapping[str, str] = field(default_factory=dict)
+    expected_seconds: Mapping[str, float] = field(default_factory=dict)
+    watch_memory: WatchMemory | None = None
+    warm_up: "Warming | None" = None
+
+
+def _guard(cache: "ModelCache", step: Callable[Given, Answer]) -> Callable[Given, Answer]:
     """The step, run a second time in a leaner mode when the card's memory did not suffice.
 
     Raises `GPU_OUT_OF_MEMORY` when that fails too, `GPU_FAILED`, and `MODELS_MISSING` for a model that has vanished or cannot be
@@ -97,32 +136,31 @@ def _guard(cache: Any, step: Callable[..., Any]) -> Callable[..., Any]:
     """
     import torch  # noqa: PLC0415 - see the module's first line
 
-    def attempt(*args: Any) -> tuple[bool, Any]:
+    def attempt(*args: Given.args, **kwargs: Given.kwargs) -> tuple[Answer] | None:
         try:
             with _told():
-                return True, step(*args)
+                return (step(*args, **kwargs),)
         except torch.OutOfMemoryError:
-            return False, None  # the traceback goes, and with it what the failed try holds on the card
+            return None  # the traceback goes, and with it what the failed try holds on the card
         except RuntimeError as error:
             if _card_has_failed(cache.device, error):
                 log.error("card_failed", exc_info=error)
                 raise JobError(Code.GPU_FAILED, GPU_FAILED, fatal=True) from error
             raise
 
-    def guarded(*args: Any) -> Any:
+    def guarded(*args: Given.args, **kwargs: Given.kwargs) -> Answer:
         with cache.busy:
-            done, answer = attempt(*args)
-            if done:
-                return answer
+            if (answer := attempt(*args, **kwargs)) is not None:
+                return answer[0]
             log.warning("out_of_memory", step=getattr(step, "__qualname__", str(step)))
             cache.relieve()
             cache.lean = True
             try:
-                done, answer = attempt(*args)
+                answer = attempt(*args, **kwargs)
             finally:
                 cache.lean = False
-            if done:
-                return answer
+            if answer is not None:
+                return answer[0]
             cache.relieve()
         raise JobError(Code.GPU_OUT_OF_MEMORY, GPU_FULL, fatal=True)
 
@@ -177,8 +215,8 @@ class Warming:
         self.warm_up.close()
 
 
-def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> dict[str, Any]:
-    """The fields of `Steps` that networks serve. The files are checked now, and being read when this returns (`Steps.warm_up`).
+def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> Networks:
+    """What networks serve of an engine. The files are checked now, and being read when this returns (`Steps.warm_up`).
 
     Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file whose size, header or form is wrong;
     `SettingsError` for a loader that is not installed.
@@ -197,9 +235,7 @@ def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
         raise
 
 
-def _warming(
-    volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool, reading: ReadAhead, changed: Changed
-) -> dict[str, Any]:
+def _warming(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool, reading: ReadAhead, changed: Changed) -> Networks:
     import torch  # noqa: PLC0415 - see the module's first line
 
     from model_cache.cache import open_cache  # noqa: PLC0415
@@ -224,17 +260,14 @@ def _warming(
         models = {name: volume.revision(name) for name in names} | ({"style": style.name} if style else {})
     seconds = {} if on_card else _seconds(volume, names)
 
-    def first_drawing() -> None:
-        with cache.busy:  # no job's step at the same time
-            _first_drawing(served["redraw"], settings)
-
-    warm_up = WarmUp(cache, names, reading, changed, first_drawing if on_card and "draw" in wanted else None).start()
+    first = partial(_first_drawing, cache, served.redraw, settings) if on_card and served.redraw else None
+    warm_up = WarmUp(cache, names, reading, changed, first).start()
     atexit.register(warm_up.close)  # a process that ends does not wait for gigabytes
-    facts = {"models": models, "expected_seconds": seconds, "warm_up": Warming(names, warm_up)}
-    return served | facts | ({"watch_memory": _watch_memory()} if on_card else {})
+    watch = _watch_memory() if on_card else None
+    return replace(served, models=models, expected_seconds=seconds, warm_up=Warming(names, warm_up), watch_memory=watch)
 
 
-def _first_drawing(redraw: Redraw, settings: Settings) -> None:
+def _first_drawing(cache: "ModelCache", redraw: Redraw, settings: Settings) -> None:
     """One step of drawing nothing: styles are fused and compiled code is read now, not in the first job."""
     sdxl, nets, side = settings.phase2.sdxl, settings.phase2.controlnet, settings.phase2.side
     blank = np.zeros((side, side), np.uint8)
@@ -253,7 +286,8 @@ def _first_drawing(redraw: Redraw, settings: Settings) -> None:
         few_step=False,
         strength=sdxl.strength,
     )
-    redraw(np.full((side, side, 3), 255, np.uint8), brief, lambda _: None)
+    with cache.busy:  # no job's step at the same time
+        redraw(np.full((side, side, 3), 255, np.uint8), brief, lambda _: None)
 
 
 def _seconds(volume: Volume, names: tuple[str, ...]) -> dict[str, float]:
@@ -265,51 +299,50 @@ def _seconds(volume: Volume, names: tuple[str, ...]) -> dict[str, float]:
     return {name: round(expected_seconds(tflop, rate), 1) for name, tflop in counted.items() if tflop}
 
 
-def _served(cache: Any, volume: Volume, wanted: frozenset[str], settings: Settings) -> dict[str, Any]:
-    phase1, phase2 = settings.phase1, settings.phase2
-    served: dict[str, Any] = {}
+def _served(cache: "ModelCache", volume: Volume, wanted: frozenset[str], settings: Settings) -> Networks:
+    """The steps, each guarded; imported only where they are wanted, for they import torch."""
+    served = Networks(cache.counts)
     if "find" in wanted:
         from pipeline.phase1_sanitize.find_neural import make_find  # noqa: PLC0415
 
-        served |= {"find": make_find(cache)}
+        find = _guard(cache, make_find(cache))
+        served = replace(served, find=find, locate=make_locate(find, settings.phase0.vehicle_score))
     if "mask" in wanted:
         from pipeline.phase1_sanitize.mask_neural import make_mask  # noqa: PLC0415
 
-        served |= {"mask": make_mask(cache, phase1.segmenter)}
+        served = replace(served, mask=_guard(cache, make_mask(cache, settings.phase1.segmenter)))
+    if {"find", "mask"} <= wanted:  # the classical mask knows strokes on paint and plates only
+        served = replace(served, finds=frozenset({ANY_LABEL}))
     if "inpaint" in wanted:
         from pipeline.phase1_sanitize.inpaint_neural import make_inpaint  # noqa: PLC0415
 
-        served |= {"inpaint": make_inpaint(cache)}
+        served = replace(served, inpaint=_guard(cache, make_inpaint(cache)))
     if "matte" in wanted:
         from pipeline.phase0_vehicle.birefnet import make_look  # noqa: PLC0415
 
-        served |= {"look": make_look(cache, settings.phase0.matte_side)}
+        served = replace(served, look=_guard(cache, make_look(cache, settings.phase0.matte_side)))
     if "draw" in wanted:
         from pipeline.phase2_illustrate.diffusion.depth import make_depth  # noqa: PLC0415
-        from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw  # noqa: PLC0415
 
-        sdxl = phase2.sdxl
-        ways = DrawSettings(
-            nets=phase2.controlnet.nets,
-            fuse_qkv=sdxl.fuse_qkv,
-            channels_last=sdxl.channels_last,
-            compile=sdxl.compile,
-            compile_cache=volume.path / "compiled",
-            cuda_graphs=sdxl.cuda_graphs,
-        )
-        style = volume.style(phase2.lora.file)
-        redraw = make_redraw(cache, ways, style, fast_lora(volume), volume.prompts())
-        served |= {"depth": make_depth(cache, phase2.depth), "redraw": redraw}
+        depth = _guard(cache, make_depth(cache, settings.phase2.depth))
+        served = replace(served, depth=depth, redraw=_redraw(cache, volume, settings), few_step=fast_lora(volume) is not None)
     if "upscale" in wanted:
         from pipeline.phase3_enforce.upscale_neural import make_upscale  # noqa: PLC0415
 
-        served |= {"upscale": make_upscale(cache)}
-    steps = {name: _guard(cache, step) for name, step in served.items()}
-    facts: dict[str, Any] = {"cache_counts": cache.counts}
-    if "find" in wanted:  # guarded as the step that it asks
-        facts["locate"] = make_locate(steps["find"], settings.phase0.vehicle_score)
-    if "draw" in wanted:
-        facts |= {"draw": None, "few_step": fast_lora(volume) is not None}
-    if {"find", "mask"} <= wanted:  # the classical mask knows strokes on paint and plates only
-        facts["finds"] = frozenset({ANY_LABEL})
-    return steps | facts
+        served = replace(served, upscale=_guard(cache, make_upscale(cache)))
+    return served
+
+
+def _redraw(cache: "ModelCache", volume: Volume, settings: Settings) -> Redraw:
+    from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw  # noqa: PLC0415
+
+    sdxl = settings.phase2.sdxl
+    ways = DrawSettings(
+        nets=settings.phase2.controlnet.nets,
+        fuse_qkv=sdxl.fuse_qkv,
+        channels_last=sdxl.channels_last,
+        compile=sdxl.compile,
+        compile_cache=volume.path / "compiled",
+        cuda_graphs=sdxl.cuda_graphs,
+    )
+    return _guard(cache, make_redraw(cache, ways, volume.style(settings.phase2.lora.file), fast_lora(volume), volume.prompts()))
