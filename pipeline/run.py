@@ -26,6 +26,16 @@ from pipeline.settings import Preset, Sdxl, Settings
 from pipeline.steps import Brief, Steps
 from pipeline.values import CleanPlate, Drawing, Illustration, LabelImage, Photo
 
+#: Each phase's share of the whole job, for the reports: from where to where, in the order of the phases.
+SHARES: dict[str, tuple[float, float]] = {
+    "fetch": (0.0, 0.05),
+    "vehicle": (0.05, 0.12),
+    "sanitize": (0.12, 0.25),
+    "illustrate": (0.25, 0.6),
+    "enforce": (0.6, 0.75),
+    "vectorize": (0.75, 0.96),
+    "deliver": (0.96, 1.0),
+}
 TRACERS: dict[str, Tracer] = {"planar": trace_planar, "vtracer": trace_with_vtracer}
 
 
@@ -119,21 +129,26 @@ def run(photo: Photo, matte: GivenMatte | None, job: Job, steps: Steps, settings
     warnings = [*photo.warnings, *untold]
     if palette.repeated:
         warnings.append(f"PALETTE_REPEATED: {', '.join(palette.repeated)} stood in the palette more than once and counts once.")
-    marks = [time.perf_counter()]
+    marks: dict[str, float] = {}
 
+    def enter(phase: str) -> None:
+        progress.enter(phase, *SHARES[phase])
+        marks[phase] = time.perf_counter()
+
+    enter("vehicle")
     vehicle = find_vehicle(photo, matte, job.vehicle_box, keep, steps, vehicle_settings(settings), progress)
-    marks.append(time.perf_counter())
 
+    enter("sanitize")
     plate = sanitize(vehicle, job.remove, steps, sanitize_settings(settings), progress)
-    marks.append(time.perf_counter())
 
+    enter("illustrate")
     illustration = illustrate(plate, palette, drawing_settings, steps, progress)
-    marks.append(time.perf_counter())
 
+    enter("enforce")
     detail = settings.phase3.detail if job.detail is None else job.detail
     labels = enforce(illustration, palette, job.size, keep, steps.upscale, EnforceSettings(detail, settings.phase3.budget), progress)
-    marks.append(time.perf_counter())
 
+    enter("vectorize")
     defaults = settings.phase4.stroke
     vector = VectorSettings(
         mode=job.stroke.mode or defaults.mode,
@@ -145,10 +160,8 @@ def run(photo: Photo, matte: GivenMatte | None, job: Job, steps: Steps, settings
     about = _metadata(photo, matte, job, settings, steps)
     preview = "png" in job.outputs or "report" in job.outputs
     drawing = vectorize(labels, palette, TRACERS[settings.phase4.tracer], vector, about, preview, progress)
-    marks.append(time.perf_counter())
-
-    phases = ("vehicle", "sanitize", "illustrate", "enforce", "vectorize")
-    timings = {phase: round(1000 * (b - a)) for phase, a, b in zip(phases, marks, marks[1:], strict=False)}
+    ended = [*marks.values(), time.perf_counter()][1:]
+    timings = {phase: round(1000 * (end - began)) for (phase, began), end in zip(marks.items(), ended, strict=True)}
     told = (*warnings, *vehicle.warnings, *plate.warnings, *illustration.warnings)
     return Finished(photo, plate, illustration, labels, drawing, timings, told)
 

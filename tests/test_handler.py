@@ -177,12 +177,11 @@ def test_a_bug_reaches_the_caller_as_an_id_and_the_log_as_a_traceback(tmp_path, 
     monkeypatch.setenv("ENGINE", "classical")
     monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "out"))
     import handler
-    from pipeline import service
 
     def broken(*_, **__):
         raise ZeroDivisionError("secret detail")
 
-    monkeypatch.setattr(service, "run", broken)
+    monkeypatch.setattr("pipeline.service.work.run", broken)
     handler.worker.cache_clear()
     monkeypatch.setenv("ALLOW_PRIVATE_URLS", "1")
     own = {"accessId": "id", "accessSecret": "hush-hush", "bucketName": "mine", "endpointUrl": "http://127.0.0.1:9"}
@@ -219,17 +218,16 @@ def logged(capsys):
 
 
 def test_a_job_that_hangs_is_answered_and_the_worker_leaves(door, photo, monkeypatch, capsys):
-    from pipeline import service
 
     wake = threading.Event()
 
     def hangs(photo, matte, job, steps, settings, progress):
-        progress.step("illustrate", "drawing", 0.3)
+        progress.step("drawing", 0.3)
         wake.wait(60)
         progress.check()
         raise AssertionError("a job that was given up must end at its next step")
 
-    monkeypatch.setattr(service, "run", hangs)
+    monkeypatch.setattr("pipeline.service.work.run", hangs)
     handler = door(JOB_TIMEOUT_SECONDS="1")
     monkeypatch.setattr(handler, "GRACE", 0.2)
     answer = asyncio.run(handler.handler({"id": "stuck", "input": {"image_base64": photo}}))
@@ -261,12 +259,11 @@ def test_a_late_job_ends_at_its_next_step_and_the_worker_stays(door, photo):
     ],
 )
 def test_a_worker_that_can_do_no_more_asks_to_be_refreshed(door, photo, monkeypatch, capsys, fault, code):
-    from pipeline import service
 
     def broken(*_, **__):
         raise fault
 
-    monkeypatch.setattr(service, "run", broken)
+    monkeypatch.setattr("pipeline.service.work.run", broken)
     answer = asyncio.run(door().handler({"id": "last", "input": {"image_base64": photo}}))
     assert answer["error"].startswith(f"{code}: ")
     assert answer["refresh_worker"] is True

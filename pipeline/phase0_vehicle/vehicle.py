@@ -50,7 +50,7 @@ def find_vehicle(
     `matte` is the caller's own, `box` his in fractions of the photo. Raises `NO_VEHICLE`, and
     `MODELS_MISSING` where the outline has to be searched for and no network can.
     """
-    progress.step("vehicle", "outline", 0.05)
+    progress.step("outline", 0.0)
     own = known(photo, matte, steps.look)
     outline, told = own.outline, list(own.warnings)
     rgb = photo.rgb

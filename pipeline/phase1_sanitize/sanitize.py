@@ -15,8 +15,6 @@ from pipeline.values import CleanPlate, Found, Frame, Mask, Matte, Rgb, Vehicle
 
 #: In `Steps.finds`: the engine takes any words (an open-set detector).
 ANY_LABEL = "*"
-#: Where this phase stands in the whole job, for the reports: find, mask, inpaint.
-FRACTIONS = (0.12, 0.18, 0.2)
 #: A removed thing that has more than this share of its surroundings beyond the matte sticks out of the vehicle.
 STICKS_OUT = 0.2
 #: A mask that fills this share of its convex hull is the plate itself, not the characters on it.
@@ -70,7 +68,7 @@ def sanitize(vehicle: Vehicle, remove: Sequence[str], steps: Steps, settings: Sa
     Raises `RuntimeError` when a step breaks its contract (a wrong shape): that is a bug, never "nothing found"; what a step raises is
     passed on.
     """
-    progress.step("sanitize", "find", FRACTIONS[0])
+    progress.step("find", 0.0)
     rgb, frame, matte = vehicle.rgb, vehicle.frame, vehicle.matte
     untouched = np.zeros(rgb.shape[:2], bool)
     wanted, missing = split(remove, steps.finds)
@@ -89,7 +87,7 @@ def sanitize(vehicle: Vehicle, remove: Sequence[str], steps: Steps, settings: Sa
         warnings.append(f"TOO_LARGE_TO_REMOVE: Ignored for being too large a part of the vehicle: {names}.")
     if not found:
         return CleanPlate(rgb, frame, matte, (), untouched, tuple(warnings))
-    progress.step("sanitize", "mask", FRACTIONS[1])
+    progress.step("mask", 0.45)
     masks = steps.mask(rgb, found)
     if len(masks) != len(found):
         raise RuntimeError(f"mask returned {len(masks)} masks for {len(found)} boxes")
@@ -101,7 +99,7 @@ def sanitize(vehicle: Vehicle, remove: Sequence[str], steps: Steps, settings: Sa
     masks = [mask if mask.any() else quads.filled(one.quad, mask.shape) for one, mask in zip(found, masks, strict=True)]
     plates = tuple(plate_outline(one, mask) for mask, one in zip(masks, found, strict=True) if one.label == quads.PLATE and one.outlined)
     masked = dilated(np.logical_or.reduce(masks), frame, settings.dilation)
-    progress.step("sanitize", "inpaint", FRACTIONS[2])
+    progress.step("inpaint", 0.6)
     photo = quads.photo_part(frame)  # its black margins would be painted into holes at its border
     painted = steps.inpaint(np.ascontiguousarray(rgb[photo]), np.ascontiguousarray(masked[photo]))
     if painted.shape != rgb[photo].shape or painted.dtype != np.uint8:

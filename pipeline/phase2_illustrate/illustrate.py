@@ -39,15 +39,15 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
         drawn = redrawn.rgb
         matte = redrawn.matte if redrawn.iou >= settings.redraw.threshold else matte
     elif steps.draw is not None:
-        progress.step("illustrate", "draw", 0.35)
+        progress.step("draw", 0.0)
         drawn = steps.draw(rgb, matte.inside)
     else:
         raise ValueError(f"the {steps.name} engine has nothing to draw with")
-    progress.step("illustrate", "grade", 0.47)
+    progress.step("grade", 0.6)
     plates = areas(plate.plates, settings.side / plate.frame.size, matte.inside)
     drawn = flattened(drawn, plates)
     labels = blank(grade(drawn, matte.inside, palette, settings.keep_background), plates, palette)
-    progress.step("illustrate", "lines", 0.55)
+    progress.step("lines", 0.85)
     ink, strength = panel_lines(drawn, matte.inside, labels)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
     flat = np.take(table, labels, axis=0) if settings.grade else drawn

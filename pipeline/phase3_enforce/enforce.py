@@ -53,21 +53,21 @@ def enforce(
     """
     n, frame = len(palette), illustration.frame.at(side)
     factor = side / illustration.rgb.shape[0]
-    tell = progress.within("enforce", "upscale", 0.60, 0.66)
+    tell = progress.within("upscale", 0.0, 0.4)
     tell(0.0)
     small, large = _windows(illustration.matte.inside, factor, keep_background)
     rgb, small_inside = illustration.rgb[small], illustration.matte.inside[small]
     inside = upscale_mask(small_inside, factor)
     _clear(inside, frame.content, large, False)
     labels = upscale(_extended(rgb, small_inside), factor, palette, tell)
-    progress.step("enforce", "palette", 0.66)
+    progress.step("palette", 0.4)
     if keep_background:
         behind = upscale(_extended(rgb, ~small_inside), factor, palette, tell)
         np.copyto(labels, behind + np.uint8(n + 1), where=~inside)
         _clear(labels, frame.content, large, n)
     else:
         labels[~inside] = n
-    progress.step("enforce", "regions", 0.70)
+    progress.step("regions", 0.65)
     merged = regions.merge(labels, round(settings.detail * side * side), settings.budget, _layers(n), n, _distances(palette))
     key = np.full((side, side), n, np.uint8)
     key[large] = merged.key

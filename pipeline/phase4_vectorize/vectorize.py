@@ -83,15 +83,15 @@ def vectorize(
     Raises RuntimeError where the audit finds what is wrong to see: a colour that nobody asked for, an element that is no shape. A path
     that stands twice in a layer looks the same: it is logged.
     """
-    progress.step("vectorize", "fills", 0.75)
+    progress.step("fills", 0.0)
     traced = tracer(image, palette, settings.tolerance)
-    progress.step("vectorize", "lines", 0.85)
+    progress.step("lines", 0.5)
     drawn: list[str] = []
     if settings.mode in ("boundaries", "both"):
         drawn += traced.boundaries
     if settings.mode in ("centerlines", "both"):
         drawn += centerlines(image, settings.tolerance, traced.cracks if settings.mode == "both" else None)
-    progress.step("vectorize", "svg", 0.88)
+    progress.step("svg", 0.6)
     box, side = canvas_box(image, settings.canvas), image.labels.shape[0]
     svg = write(traced.faces, drawn, palette, settings.stroke, box, side, settings.background, metadata)
     found = audit(svg, palette, settings.stroke)
@@ -99,6 +99,6 @@ def vectorize(
         raise RuntimeError(f"the SVG failed its audit: {found}")
     if found.doubled:
         log.warning("svg_paths_doubled", count=found.doubled)
-    progress.step("vectorize", "preview", 0.92)
+    progress.step("preview", 0.8)
     png = render(svg) if preview else b""
     return Drawing(svg, png, found.curves, found.colors_used, len(found.off_palette))

@@ -25,12 +25,12 @@ def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | N
 
 def received(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account) -> tuple[Photo, GivenMatte | None]:
     """The decoded photo, and the matte where one was sent. Raises what fetching and reading raise."""
-    progress.step("fetch", "photo", 0.0)
+    progress.step("photo", 0.0)
     data = _bytes(job.image_url, job.image_base64, worker, bucket, progress)
     account.input_bytes = len(data)
     photo = decode(data, worker.limits)
     account.pictured(photo)
     if job.matte_url is None and job.matte_base64 is None:
         return photo, None
-    progress.step("fetch", "matte", 0.03)
+    progress.step("matte", 0.6)
     return photo, decode_matte(_bytes(job.matte_url, job.matte_base64, worker, bucket, progress), photo, worker.limits)

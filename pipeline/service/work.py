@@ -14,7 +14,7 @@ from pipeline.errors import Code, JobError
 from pipeline.intake.fetch import check_endpoint
 from pipeline.job import Result, read
 from pipeline.progress import Progress
-from pipeline.run import check_generation, run
+from pipeline.run import SHARES, check_generation, run
 from pipeline.service.destination import Delivered, Staging, deliver, destination_of
 from pipeline.service.received import received
 from pipeline.service.result import URLS, artifacts, result_of
@@ -113,13 +113,15 @@ def _perform(
         )
     destination = destination_of(job, worker, bucket, job_id, folder, staging, progress)
     account.delivery = destination.name
+    progress.enter("fetch", *SHARES["fetch"])
     photo, matte = received(job, worker, bucket, progress, account)
     fetched = round(1000 * (time.perf_counter() - began))
 
     peak_memory = worker.steps.watch_memory()
     finished = run(photo, matte, job, worker.steps, worker.settings, progress)
     result = result_of(finished, job, job_id, worker.steps, fetched, peak_memory())
-    progress.step("deliver", "files", 0.96)
+    progress.enter("deliver", *SHARES["deliver"])
+    progress.step("files", 0.0)
     packing = time.perf_counter()
 
     def tell(urls: Mapping[str, str]) -> Result:

@@ -16,7 +16,7 @@ def sabotage(seed, progress):
 
     if seed == SLOW:
         while True:
-            progress.step("illustrate", "drawing", 0.3)
+            progress.step("drawing", 0.3)
             time.sleep(0.05)
     if seed == HANGS:
         threading.Event().wait()
@@ -32,15 +32,15 @@ def sabotage(seed, progress):
 
 def main():
     import handler
-    from pipeline import service
+    from pipeline.service import work
 
-    real = service.run
+    real = work.run
 
     def run(photo, matte, job, steps, settings, progress):
         sabotage(job.seed, progress)
         return real(photo, matte, job, steps, settings, progress)
 
-    service.run = run
+    work.run = run
     handler.GRACE, handler.LAST = 1.0, 3.0
     return handler.main()
 

@@ -14,8 +14,8 @@ from pipeline.raster import bounds
 from pipeline.steps import Brief, Redraw, Steps
 from pipeline.values import DrawnWith, Gray, Mask, Matte, Rgb
 
-#: Where the drawing stands in the whole job, for the reports.
-FRACTIONS = (0.25, 0.45)
+#: The share of the phase that the attempts take, all together.
+ATTEMPTS = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ def redraw(
     if steps.matte is None or place is None:
         raise ValueError(f"the {steps.name} engine cannot say where the vehicle stands in a drawing, or the matte is empty")
     source = rgb if keep_background else on_white(rgb, matte.alpha)
-    progress.step("illustrate", "controls", FRACTIONS[0])
+    progress.step("controls", 0.0)
     depth, edges = controls(source, None if keep_background else matte.inside, settings.brief, steps)
     warnings: tuple[str, ...] = ()
     first = settings.brief
@@ -81,7 +81,7 @@ def redraw(
         first = replace(first, canny_weight=0.0)
     best: Redrawn | None = None
     attempts = settings.max_retries + 1
-    share = (FRACTIONS[1] - FRACTIONS[0]) / attempts
+    share = ATTEMPTS / attempts
     for attempt in range(attempts):
         weights = attempt_weights(first.depth_weight, first.canny_weight, attempt)
         brief = replace(
@@ -92,8 +92,7 @@ def redraw(
             depth_weight=weights[0],
             canny_weight=weights[1],
         )
-        start = FRACTIONS[0] + attempt * share
-        drawn, told = draw(source, brief, progress.within("illustrate", "draw", start, start + share))
+        drawn, told = draw(source, brief, progress.within("draw", attempt * share, (attempt + 1) * share))
         after = steps.matte(drawn, place)
         score = iou(matte.inside, after.inside)
         if best is None or score > best.iou:
