@@ -10,6 +10,7 @@ the label image once; it is kept in bench/out/labels until --fresh. Then, in one
 
 import argparse
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -169,6 +170,8 @@ def main() -> int:
     parser.add_argument("--imagetracer", type=int, default=0, metavar="N", help="imagetracerjs too, on the first N pictures")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks")
     options = parser.parse_args()
+    if not options.quick and not options.truth and shutil.which("potrace") is None:
+        parser.error("potrace is not on the PATH (apt-get install potrace); --quick does without it")
     SVGS.mkdir(parents=True, exist_ok=True)
     LABELS.mkdir(parents=True, exist_ok=True)
     print(f"ours is {OURS}")
