@@ -33,10 +33,10 @@ from builder.verify import verify
 from builder.workspace import Workspace
 from model_cache.catalogue import Model
 from model_cache.manifest import read_lock
-from tests.builder.hub_server import Hub, serving
-from tests.builder.test_convert import CATALOGUE as PUBLISHED
-from tests.builder.test_convert import published
 from tests.support import tiny_volume
+from tests.support.hub_server import Hub, serving
+from tests.support.published import CATALOGUE as PUBLISHED
+from tests.support.published import published
 
 NAMES = ("birefnet", "depth-anything", "sam2", "sdxl-scheduler", "sdxl-vae", "controlnet-canny", "realesrgan-anime")
 #: Bytes a second of each connection, so that a run spends about as long fetching as converting.

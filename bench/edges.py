@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.matte_photos import Example, examples
 from pipeline import engines
 from pipeline.intake.photo import GivenMatte, letterbox, placed
 from pipeline.job import read
@@ -24,6 +23,7 @@ from pipeline.raster import bounds
 from pipeline.run import Finished, run
 from pipeline.settings import load
 from pipeline.values import Frame, Mask, Photo, Rgb
+from tests.support.photographs import Example, examples
 
 SIDE = 1024
 #: Share of the vehicle's pixels that count as its strongest edges, the scale at which they are measured, px, and the neighbourhood's.

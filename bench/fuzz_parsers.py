@@ -20,7 +20,7 @@ import atheris
 from rich.console import Console
 from rich.table import Table
 
-from bench.fuzz_tally import GROWTH, SLOWEST
+from bench.fuzz.tally import GROWTH, SLOWEST
 
 #: Parsers by name, with inputs to begin with.
 SEEDS: dict[str, list[bytes]] = {
@@ -47,7 +47,7 @@ SEEDS: dict[str, list[bytes]] = {
 def _checks() -> dict[str, Callable[[bytes], object]]:
     """What each parser is given, its imports counted by atheris."""
     with atheris.instrument_imports(include=["pipeline", "delivery"], enable_loader_override=False):
-        from bench import fuzz_jobs  # noqa: PLC0415 - so that it is imported under instruments
+        from bench.fuzz import jobs as fuzz_jobs  # noqa: PLC0415 - so that it is imported under instruments
         from pipeline import palette  # noqa: PLC0415
         from pipeline.intake import fetch, photo  # noqa: PLC0415
 
@@ -79,7 +79,7 @@ def _checks() -> dict[str, Callable[[bytes], object]]:
 def fuzz(name: str, seconds: int, folder: Path) -> None:
     """Fuzz one parser in this process, which libFuzzer then ends: with status 0, or another one and the input in `folder`."""
     check = _checks()[name]
-    from bench.fuzz_jobs import fault_of  # noqa: PLC0415
+    from bench.fuzz.jobs import fault_of  # noqa: PLC0415
     from pipeline.errors import JobError  # noqa: PLC0415
 
     def one(data: bytes) -> None:

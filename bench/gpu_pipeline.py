@@ -3,7 +3,7 @@
     python -m bench.gpu_pipeline          # without a card: tiny networks, under two minutes, a smoke test
     python -m bench.gpu_pipeline --docs   # on a card: published sizes, random weights; writes docs/benchmarks/gpu_pipeline.md
 
-The networks are made on the card with random weights (`bench.gpu_nets`) and handed to the worker's own model cache in place of files,
+The networks are made on the card with random weights (`bench.gpu.nets`) and handed to the worker's own model cache in place of files,
 so neither a volume nor a network is needed. Time is the card's own (events), memory is what torch has allocated at the peak, arithmetic is
 counted by torch's FlopCounterMode, and the card's rate is that of a matrix product of 8192³ in the same run. Meant for torch 2.11 and
 transformers 5.17 or newer.
@@ -34,10 +34,10 @@ import structlog
 import torch
 import transformers
 
-from bench import gpu_ways
-from bench.gpu_measure import Figure, Marks, card, matrix_rate, measured, median, memory, relative_error, versions
-from bench.gpu_source import Bench, opened, redraw_of
-from bench.gpu_stages import (
+from bench.gpu import ways as gpu_ways
+from bench.gpu.measure import Figure, Marks, card, matrix_rate, measured, median, memory, relative_error, versions
+from bench.gpu.source import Bench, opened, redraw_of
+from bench.gpu.stages import (
     GENUINE,
     PARTS,
     TINY,

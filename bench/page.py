@@ -25,9 +25,9 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Response
 
 from pipeline.settings import environment
-from tests.server.serving import JOB_SECONDS, Server, serving
 from tests.support.browser import chromium
 from tests.support.pictures import save
+from tests.support.serving import JOB_SECONDS, Server, serving
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "benchmarks" / "page.md"

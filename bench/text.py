@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from bench.matte_photos import FOLDER
 from pipeline.intake.photo import decode, letterbox, placed
 from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
@@ -30,6 +29,7 @@ from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.progress import Progress
 from pipeline.steps import Find, Steps
 from pipeline.values import Box, CleanPlate, Found, Frame, Matte, Rgb, Vehicle
+from tests.support.photographs import FOLDER
 from tests.support.stand_in_steps import stand_in_steps
 
 OUT = Path(__file__).parent / "out"

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bench import fuzz_jobs, fuzz_photos, fuzz_tally
+from bench.fuzz import jobs as fuzz_jobs
+from bench.fuzz import photos as fuzz_photos
+from bench.fuzz import tally as fuzz_tally
 from delivery import safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.intake.photo import decode
@@ -27,7 +29,7 @@ BASE = """
 from io import BytesIO
 import numpy as np
 from PIL import Image
-from bench import fuzz_photos, fuzz_tally
+from bench.fuzz import photos as fuzz_photos, tally as fuzz_tally
 from pipeline.intake import decoder
 file = BytesIO()
 Image.new("RGB", (99, 99)).save(file, "JPEG")

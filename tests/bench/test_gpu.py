@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import gpu_nets
-from bench.gpu_measure import Figure, counted, relative_error
+from bench.gpu import nets as gpu_nets
+from bench.gpu.measure import Figure, counted, relative_error
+from bench.gpu.ways import Option
 from bench.gpu_pipeline import DOCS, Check, Report, document
-from bench.gpu_ways import Option
 from model_cache.catalogue import load_catalogue
 
 pytestmark = pytest.mark.neural

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from bench.real_loop_audit import audit
-from bench.real_loop_faults import Trial
+from bench.real_loop.audit import audit
+from bench.real_loop.faults import Trial
 from tests.support.control_plane import Job, Post
 
 NAME = "r-0001"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bench import truth
+from bench.vectorize import truth
 from pipeline.sample import scene
 
 SIDE = 200

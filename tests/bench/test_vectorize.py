@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bench.figures import Figure, figures
-from bench.rows import Picture, Row, measure, target
-from bench.vectorize import changed
+from bench.vectorize.__main__ import changed
+from bench.vectorize.figures import Figure, figures
+from bench.vectorize.rows import Picture, Row, measure, target
 from pipeline.palette import parse
 from pipeline.values import Frame, Illustration, LabelImage, Matte
 from tests.support.svg_geometry import in_layer, read_svg

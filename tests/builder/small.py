@@ -13,7 +13,7 @@ from builder.sources import Hub, path_at_source
 from builder.transfer import Patience
 from builder.workspace import only_builder
 from model_cache.catalogue import Model
-from tests.builder import hub_server
+from tests.support import hub_server
 
 BIG = bytes(range(256)) * 8000  # 2 MB
 SMALL = b'{"a": 1}'

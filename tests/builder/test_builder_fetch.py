@@ -15,8 +15,8 @@ from builder.place import records_of
 from builder.transfer import Patience
 from builder.workspace import only_builder
 from model_cache.catalogue import Model
-from tests.builder.hub_server import Fault, Hub, serving
 from tests.builder.small import BIG, CATALOGUE, NETS, SMALL, Fetcher, copying, make_hub
+from tests.support.hub_server import Fault, Hub, serving
 
 
 @pytest.fixture(autouse=True)

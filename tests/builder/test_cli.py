@@ -11,8 +11,8 @@ import yaml
 from builder.__main__ import main
 from builder.sources import paths_of
 from builder.workspace import only_builder
-from tests.builder.hub_server import Hub, serving
-from tests.builder.test_convert import CATALOGUE, published
+from tests.support.hub_server import Hub, serving
+from tests.support.published import CATALOGUE, published
 
 #: The default choice but for LaMa, which has one size only, a large one.
 CONFIG = {"steps": {"inpaint": "classical"}}

@@ -7,8 +7,8 @@ import pytest
 
 from builder.errors import BuilderError
 from builder.place import records_of
-from tests.builder.hub_server import Hub
 from tests.builder.small import BIG, NETS, SMALL, Fetcher
+from tests.support.hub_server import Hub
 
 COMMITS = ("1" * 40, "2" * 40)
 

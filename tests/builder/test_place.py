@@ -14,8 +14,8 @@ from builder.place import records_of, take_away
 from builder.sources import path_at_source
 from builder.workspace import Workspace, only_builder
 from model_cache.manifest import suspects
-from tests.builder.hub_server import serving
 from tests.builder.small import BIG, CATALOGUE, NETS, SMALL, Fetcher, make_hub
+from tests.support.hub_server import serving
 
 CHANGES = [(Path, "rename"), (Path, "replace"), (Path, "unlink"), (Path, "mkdir"), (shutil, "rmtree")]
 

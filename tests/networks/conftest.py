@@ -15,8 +15,8 @@ import pytest
 from builder.__main__ import main
 from builder.networks import fill, throwaway
 from model_cache import embedded
-from tests.builder.hub_server import Hub, serving
 from tests.networks.known import LARGE, PUBLISHED, TORCH, catalogue, sha256
+from tests.support.hub_server import Hub, serving
 
 ASSET = "isnet.onnx"
 PIECE = 1 << 14

@@ -15,9 +15,9 @@ from builder.workspace import only_builder
 from model_cache import embedded
 from model_cache.embedded import EFFICIENTNET, ISNET
 from model_cache.manifest import read_lock
-from tests.builder.hub_server import Fault
 from tests.networks.conftest import ASSET, Machine, install, npm_archive, wheel
 from tests.networks.known import LARGE, ONNX, PUBLISHED, SERVED, TORCH, put, sha256
+from tests.support.hub_server import Fault
 
 BOTH = {ISNET: sha256(SERVED), EFFICIENTNET: sha256(ONNX)}
 #: An npm client whose registry cannot be reached, as npm 11 says it.

@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from bench.matte_photos import FOLDER
 from pipeline.phase1_sanitize.find_classical import FindSettings, _legible, _plate_number, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
@@ -21,6 +20,7 @@ from pipeline.progress import Progress
 from pipeline.steps import Find
 from pipeline.values import CleanPlate, Found, Frame, Matte, Rgb, Vehicle
 from tests.phase1_sanitize.drawn import FRAME, Drawn, lettered, matte, paint, plated
+from tests.support.photographs import FOLDER
 from tests.support.stand_in_steps import stand_in_steps
 
 BOTH = ("text", "license plate")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server.serving import Server, sample_photo, serving
+from tests.support.serving import Server, sample_photo, serving
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import CHECKS, not_a_server_error
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 
-from tests.server.serving import QUICK, Server, serving
+from tests.support.serving import QUICK, Server, serving
 
 #: More by hand: `SCHEMATHESIS_EXAMPLES=1000 pytest tests/server/test_openapi.py`, with other requests every time.
 EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))

@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response
 
 from model_cache import embedded
 from tests.conftest import NETWORKS
-from tests.server.serving import NO_NETWORKS
 from tests.support.browser import Witness, chromium, violations
+from tests.support.serving import NO_NETWORKS
 
 pytestmark = pytest.mark.xdist_group("browser")
 expect.set_options(timeout=20_000)  # ms; for busy machines

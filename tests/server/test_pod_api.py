@@ -14,8 +14,8 @@ from PIL import Image
 
 from model_cache import embedded
 from tests.conftest import NETWORKS
-from tests.server.serving import JOB_SECONDS, QUICK, SLOW, Server, serving, until
 from tests.support.pictures import save
+from tests.support.serving import JOB_SECONDS, QUICK, SLOW, Server, serving, until
 
 GUIDE = "FF0000,00FF00,0000FF,FFFF00,FF00FF,00FFFF,000000,FFFFFF,808080,404040,C0C0C0,FFA500,800080,008080,FFB6C1"
 

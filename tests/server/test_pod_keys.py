@@ -9,7 +9,7 @@ import pytest
 
 from server.settings import read
 from server.web import create
-from tests.server.serving import QUICK, Server, serving
+from tests.support.serving import QUICK, Server, serving
 
 KEY = "pLaNt3d-correct-horse"
 COOKIE = re.compile(r"session=([^;]+); HttpOnly; Max-Age=604800; Path=/; SameSite=strict")

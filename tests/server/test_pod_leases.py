@@ -33,8 +33,8 @@ from server.database import Database, connect
 from server.database import jobs as table
 from server.problems import Problem
 from server.settings import Pod, read
-from tests.server.serving import NO_NETWORKS
 from tests.support.s3_service import S3Service
+from tests.support.serving import NO_NETWORKS
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from server.database import connect
 from server.events import LISTENERS
 from server.problems import Problem
 from server.settings import read
-from tests.server.serving import QUICK, ROOT, Server, environment, serving, until
+from tests.support.serving import QUICK, ROOT, Server, environment, serving, until
 
 
 def test_sizes_and_times(tmp_path: Path, photo: bytes) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 
 from server.settings import read
-from tests.server.serving import JOB_SECONDS, QUICK, SLOW, Server, engines_of, is_engine, serving, until
+from tests.support.serving import JOB_SECONDS, QUICK, SLOW, Server, engines_of, is_engine, serving, until
 
 
 def test_a_killed_engine_begins_its_job_again_once(tmp_path: Path, photo: bytes, large: bytes) -> None:

@@ -3,7 +3,7 @@
 import argparse
 import json
 
-from bench import real_loop
+from bench.real_loop import __main__ as real_loop
 
 
 def test_twenty_jobs(tmp_path, monkeypatch, s3_service):

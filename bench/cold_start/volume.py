@@ -16,7 +16,8 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
-from bench import gpu_nets, gpu_source
+from bench.gpu import nets as gpu_nets
+from bench.gpu import source as gpu_source
 from model_cache import manifest
 from model_cache.catalogue import load_catalogue
 from tests.support import tiny_birefnet

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bench.gpu_measure import Counter, Figure, Marks, median
+from bench.gpu.measure import Counter, Figure, Marks, median
 from pipeline.palette import DEFAULT, Palette, parse
 from pipeline.phase0_vehicle.birefnet import make_look
 from pipeline.phase0_vehicle.locate import make_locate

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps
 from pipeline.sample import scene
 from pipeline.values import Box, Mask, Rgb
 
-FOLDER = Path(__file__).parents[1].parent / "shared" / "photos"
+FOLDER = Path(__file__).parents[3] / "shared" / "photos"
 #: The longest side of the outlines, and of the photographs that are judged by them.
 LONGEST = 1600
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from bench.matte_photos import Example
 from pipeline.raster import bounds
 from pipeline.values import Mask, Rgb
+from tests.support.photographs import Example
 
 #: Kinds in which the vehicle is outlined or missed; "close-up" is judged apart, for there the frame is the answer and always in doubt.
 KINDS = ("as it is", "touching", "fog", "dark", "cut", "shadow", "clutter")

@@ -1,6 +1,6 @@
 """A hub on loopback: the routes that the builder asks, redirects to another origin for large files, ranges, and faults on demand.
 
-`python -m tests.builder.hub_server FOLDER` serves FOLDER/org--name/… by hand.
+`python -m tests.support.hub_server FOLDER` serves FOLDER/org--name/… by hand.
 """
 
 import hashlib

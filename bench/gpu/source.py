@@ -11,8 +11,8 @@ from unittest.mock import patch
 
 import torch
 
-from bench import gpu_nets
-from bench.gpu_stages import NEGATIVE, PROMPT
+from bench.gpu import nets as gpu_nets
+from bench.gpu.stages import NEGATIVE, PROMPT
 from model_cache import cache as caches
 from model_cache import prompts
 from model_cache.catalogue import load_catalogue

@@ -2,7 +2,7 @@
 
 The published architectures at their published sizes, filled with random 16-bit numbers (12.5 GB), are written below FOLDER and deleted
 afterwards, and so are the same networks as their publishers hold them (28 GB), each model when it is its turn. Every start is a process of
-its own (`bench.cold_start_child` says what counts as ready); before it every file is dropped from the page cache, and what is left there
+its own (`bench.cold_start.child` says what counts as ready); before it every file is dropped from the page cache, and what is left there
 is counted. `--small`: phase 1's networks only, for looking whether this works.
 """
 
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import cold_start_volume as volumes
-from bench.cold_start_child import LAST_OF_PHASE_1
+from bench.cold_start import volume as volumes
+from bench.cold_start.child import LAST_OF_PHASE_1
 from model_cache.catalogue import load_catalogue
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DOCUMENT = ROOT / "docs" / "benchmarks" / "cold_start.md"
 #: Bytes a second of the simulated volume: RunPod's network volumes have 200 to 400 million.
 RATE = 300_000_000
@@ -83,7 +83,7 @@ def start(way: str, volume: Path, names: tuple[str, ...], rate: float, dtype: st
     files = files_of(volume, names)
     drop(files)
     before, load = cached(files), os.getloadavg()[0]
-    command = [sys.executable, "-m", "bench.cold_start_child", way, str(volume), str(rate), dtype, ",".join(names)]
+    command = [sys.executable, "-m", "bench.cold_start.child", way, str(volume), str(rate), dtype, ",".join(names)]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -149,8 +149,8 @@ def document(figures: Figures) -> str:
     lines = [
         "# From a cold volume to a ready worker",
         "",
-        "Written by `python -m bench.cold_start --docs`; `bench/cold_start_child.py` says what counts as ready,",
-        "`bench/cold_start_volume.py` what is on the volume: the published architectures at their published sizes, random numbers.",
+        "Written by `python -m bench.cold_start --docs`; `bench/cold_start/child.py` says what counts as ready,",
+        "`bench/cold_start/volume.py` what is on the volume: the published architectures at their published sizes, random numbers.",
         "",
         "| figure | asked | measured |",
         "|---|---|---|",

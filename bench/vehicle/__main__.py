@@ -22,8 +22,7 @@ from statistics import median
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from bench.matte_photos import FOLDER, Example, drawn_scene, error_picture, examples, iou, jittered, sheet, upright
-from bench.spoiled import KINDS, cases
+from bench.vehicle.spoiled import KINDS, cases
 from model_cache.embedded import EFFICIENTNET, ISNET, served
 from pipeline.errors import JobError
 from pipeline.phase0_vehicle.cut_in_box import cut_in_box
@@ -34,8 +33,9 @@ from pipeline.phase0_vehicle.search import in_box, search
 from pipeline.settings import environment, load
 from pipeline.steps import Look, Verdict
 from pipeline.values import Box, Mask, Plane, Rgb
+from tests.support.photographs import FOLDER, Example, drawn_scene, error_picture, examples, iou, jittered, sheet, upright
 
-OUT = Path(__file__).parent / "out"
+OUT = Path(__file__).parents[1] / "out"
 PARTS = ("outlines", "doubt", "none", "without_networks", "cost")
 UNCERTAIN = load().phase0.uncertain_below
 #: Pictures that packages of the requirements ship, and what of them shows a vehicle.

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import httpx
 
-from bench.fuzz import machine
-from bench.pod_audit import audit_files, audit_jobs
+from bench.machine import machine
+from bench.pod.audit import audit_files, audit_jobs
 from pipeline.settings import environment
-from tests.server.serving import JOB_SECONDS, QUICK, Server, engines_of, sample_photo, serving, until
+from tests.support.serving import JOB_SECONDS, QUICK, Server, engines_of, sample_photo, serving, until
 
 KILLS, CONNECTIONS, ROUNDS = 3, 8, 6
-DOCS = Path(__file__).parents[1] / "docs" / "benchmarks" / "pod.md"
+DOCS = Path(__file__).parents[2] / "docs" / "benchmarks" / "pod.md"
 TWO_WEB_PROCESSES = [sys.executable, "-m", "uvicorn", "server:app", "--port", "{port}", "--workers", "2", "--log-level", "warning"]
 Say = Callable[[str], None]
 

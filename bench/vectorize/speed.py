@@ -1,4 +1,4 @@
-"""Time and memory of whole jobs against VTracer on the same label image in the same run: `python -m bench.speed [NAME…]`.
+"""Time and memory of whole jobs against VTracer on the same label image in the same run: `python -m bench.vectorize.speed [NAME…]`.
 
 Without photographs beside the project it takes the sample scene. Every job runs at `size` 4096, after one that is not
 counted. The yardstick is VTracer tracing the job's own label image, the background white, as an opaque picture.
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.tracers import vtracer_job
+from bench.vectorize.tracers import vtracer_job
 from pipeline import service, settings
 from pipeline.intake.photo import decode
 from pipeline.job import read
@@ -23,7 +23,7 @@ from pipeline.run import run
 from pipeline.sample import scene
 from pipeline.values import LabelImage, Photo
 
-PHOTOS = Path(__file__).parents[2] / "shared" / "photos"
+PHOTOS = Path(__file__).parents[3] / "shared" / "photos"
 
 
 def yardstick(image: LabelImage, palette: Palette) -> float:

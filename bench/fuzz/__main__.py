@@ -10,7 +10,6 @@ The exit status is 1 when anything is wrong. `--docs` writes the counts into doc
 
 import argparse
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -24,10 +23,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from bench import fuzz_jobs, fuzz_photos
-from bench.fuzz_tally import Tally
+from bench.fuzz import jobs as fuzz_jobs
+from bench.fuzz import photos as fuzz_photos
+from bench.fuzz.tally import Tally
+from bench.machine import machine
 
-DOCUMENT = Path(__file__).parents[1] / "docs" / "security.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 T = TypeVar("T")
 Rows = list[tuple[str, str]]
 
@@ -60,13 +61,6 @@ def write_docs(what: str, heading: str, rows: Rows) -> None:
     start, stop = text.index(begin) + len(begin), text.index(end)
     table = "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
     DOCUMENT.write_text(f"{text[:start]}{heading}\n\n{table}\n{text[stop:]}")
-
-
-def machine() -> str:
-    """The processor's name as Linux tells it, and the Python."""
-    info = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.exists() else []
-    return f"{names[0] if names else platform.machine()}, Python {platform.python_version()}"
 
 
 def _parser() -> argparse.ArgumentParser:

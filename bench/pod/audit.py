@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from server.files import MATTE, PICTURE
-from tests.server.serving import Server
+from tests.support.serving import Server
 
 
 def all_jobs(server: Server) -> list[dict[str, Any]]:

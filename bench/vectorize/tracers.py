@@ -1,6 +1,6 @@
 """The tracers that `bench.vectorize` compares, each run on one cached label image in a process of its own.
 
-    python -m bench.tracers TRACER LABELS.pkl OUT.svg      writes the SVG, prints one JSON line: seconds, peak memory
+    python -m bench.vectorize.tracers TRACER LABELS.pkl OUT.svg      writes the SVG, prints one JSON line: seconds, peak memory
 
 A tracer traces a small picture first, then the label image at least three times and for a second; the best time counts. Peak
 memory is what the process held at its highest point while tracing less what it held just before, the raster loaded.
@@ -33,7 +33,7 @@ from pipeline.progress import Progress
 from pipeline.run import TRACERS
 from pipeline.values import Illustration, LabelImage
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 OUT = ROOT / "bench" / "out"
 OURS = "planar" if "planar" in TRACERS else "vtracer"
 IMAGETRACER = "1.2.6"
@@ -134,7 +134,7 @@ def child(name: str, source: Path, out: Path) -> dict[str, float]:
 def in_process(name: str, source: Path, out: Path, threads: int | None = None) -> dict[str, float]:
     """`child` in a fresh process; `threads` limits numba's."""
     environment = os.environ | ({"NUMBA_NUM_THREADS": str(threads)} if threads else {})
-    command = [sys.executable, "-m", "bench.tracers", name, str(source), str(out)]
+    command = [sys.executable, "-m", "bench.vectorize.tracers", name, str(source), str(out)]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.rows import HEADINGS, Extra, Picture, Row, line
-from bench.truth import scene
+from bench.vectorize.rows import HEADINGS, Extra, Picture, Row, line
+from bench.vectorize.truth import scene
 from tests.support.svg_raster import render
 
-DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
+DOCS = Path(__file__).parents[2] / "docs" / "benchmarks"
 #: What the crops show: a name and a point of the sample car, metres.
 CROPS = (
     ("wheel", (1.33, 0.42, 0.815)),
@@ -161,8 +161,8 @@ def write_docs(pictures: Sequence[Picture], found: Sequence[Figure], sheet: Imag
     DOCS.mkdir(parents=True, exist_ok=True)
     sheet.quantize(128, dither=Image.Dither.NONE).save(DOCS / "vectorize.png", optimize=True)
     text = ["# Tracers side by side", "", f"Written by `python -m bench.vectorize --docs`. {versions}", ""]
-    text += ["Every tracer gets the same label images in one run; `bench/tracers.py` has their settings,"]
-    text += ["`tests/support/svg_*.py` define the measures, `bench/truth.py` the true outlines.", ""]
+    text += ["Every tracer gets the same label images in one run; `bench/vectorize/tracers.py` has their settings,"]
+    text += ["`tests/support/svg_*.py` define the measures, `bench/vectorize/truth.py` the true outlines.", ""]
     text += [
         "Columns: best time of at least three (s), memory at the peak above what was held before (MB), segments of the fills (cubics and"
     ]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak
+from bench.fuzz.tally import GROWTH, SLOWEST, Tally, peak
 from delivery import bucket_from_s3_config, safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.intake.data_uri import decode_base64

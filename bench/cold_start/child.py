@@ -1,5 +1,5 @@
 # ruff: noqa: PLC0415, E402 — importing a library is part of what is measured
-"""One cold start, in a process of its own: `python -m bench.cold_start_child WAY VOLUME RATE DTYPE NAMES`, told as one line of JSON.
+"""One cold start, in a process of its own: `python -m bench.cold_start.child WAY VOLUME RATE DTYPE NAMES`, told as one line of JSON.
 
 WAY is `plain` (the files one after the other, read and thrown away), `ours` (the worker's warm-up) or `library` (each model's files read,
 then `from_pretrained`, one after the other). The clock starts before anything heavy is imported. RATE, bytes a second, bounds the reading

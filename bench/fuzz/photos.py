@@ -24,8 +24,8 @@ import pillow_heif
 import tifffile
 from PIL import Image
 
-from bench.fuzz_jobs import fault_of
-from bench.fuzz_tally import GROWTH, SLOWEST, Tally, peak, resident
+from bench.fuzz.jobs import fault_of
+from bench.fuzz.tally import GROWTH, SLOWEST, Tally, peak, resident
 from pipeline.errors import Code, JobError
 from pipeline.intake import (
     decoder,

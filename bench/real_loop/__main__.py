@@ -2,8 +2,8 @@
 
 `python -u handler.py`, the classical engine, small pictures at size 1024, a real S3 service behind a proxy that fails on demand, and the
 control plane of `tests/support/control_plane.py`. Workers are started as others are killed or leave. Each disturbed job has one fault of
-`bench/real_loop_faults.py`; afterwards `bench/real_loop_audit.py` holds every job's end against the bucket and the logs.
-`--memory` and `--overhead` are `bench/real_loop_memory.py`'s; `--docs` writes docs/benchmarks/real_loop.md from what the runs left in
+`bench/real_loop/faults.py`; afterwards `bench/real_loop/audit.py` holds every job's end against the bucket and the logs.
+`--memory` and `--overhead` are `bench/real_loop/memory.py`'s; `--docs` writes docs/benchmarks/real_loop.md from what the runs left in
 bench/out. Ends with 1 when a figure is missed.
 """
 
@@ -23,16 +23,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench import real_loop_memory
-from bench.real_loop_audit import Audit, audit
-from bench.real_loop_faults import CONFIG, JOB_SECONDS, BucketFaults, Trial, trials
-from bench.real_loop_page import write
+from bench.real_loop import memory as real_loop_memory
+from bench.real_loop.audit import Audit, audit
+from bench.real_loop.faults import CONFIG, JOB_SECONDS, BucketFaults, Trial, trials
+from bench.real_loop.page import write
 from tests.support import s3_service
 from tests.support.control_plane import FINAL, ControlPlane
 from tests.support.faulty_proxy import faulty_proxy
 from tests.support.real_worker import RealWorker, bucket_environment
 
-OUT = Path(__file__).parent / "out" / "real_loop"
+OUT = Path(__file__).parents[1] / "out" / "real_loop"
 #: Seconds of a job until the first one is done, and after which a run that makes no headway is given up.
 GUESS, STALLED = 4.0, 400.0
 

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bench import truth
-from bench.chromium import chromium_gaps
-from bench.figures import Truth, crops, figures, medians, write_docs
-from bench.rows import HEADINGS, Extra, Picture, line, measure
-from bench.speed import PHOTOS, inputs
-from bench.tracers import IMAGETRACER, OURS, OUT, imagetracer, in_process, our_svg, potrace
+from bench.vectorize import truth
+from bench.vectorize.chromium import chromium_gaps
+from bench.vectorize.figures import Truth, crops, figures, medians, write_docs
+from bench.vectorize.rows import HEADINGS, Extra, Picture, line, measure
+from bench.vectorize.speed import PHOTOS, inputs
+from bench.vectorize.tracers import IMAGETRACER, OURS, OUT, imagetracer, in_process, our_svg, potrace
 from pipeline import service, settings
 from pipeline.intake.photo import Photo
 from pipeline.job import read
@@ -121,7 +121,7 @@ def changed(illustration: Illustration, image: LabelImage, palette: Palette) -> 
 
 
 def true_outline(side: int) -> Truth:
-    """Ours, the label image's own boundary and VTracer's against the sample scene's true outlines; see `bench.truth`.
+    """Ours, the label image's own boundary and VTracer's against the sample scene's true outlines; see `bench.vectorize.truth`.
 
     Points every 0.25 px along each; VTracer's fills are cut off at 3 px, as its shapes also pass beneath one another.
     """

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench.gpu_measure import median
-from bench.gpu_source import Bench, redraw_of
-from bench.gpu_stages import Scene, drawn
+from bench.gpu.measure import median
+from bench.gpu.source import Bench, redraw_of
+from bench.gpu.stages import Scene, drawn
 from pipeline.phase2_illustrate.diffusion.nets import save_compiled
 from pipeline.steps import Brief
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-PAGE = Path(__file__).parents[1] / "docs" / "benchmarks" / "real_loop.md"
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "real_loop.md"
 
 HEAD = """# The worker in RunPod's real loop, with faults
 

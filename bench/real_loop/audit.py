@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from bench.real_loop_faults import Trial
+from bench.real_loop.faults import Trial
 from tests.support.control_plane import FINAL, Job
 
 #: An answer that arrives so many seconds after its job was cancelled had left before the cancellation could be known.
