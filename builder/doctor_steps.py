@@ -21,12 +21,11 @@ from pipeline.phase0_vehicle.choose import choose
 from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.sanitize import checked_mask, dilated, split
 from pipeline.phase2_illustrate.classical.draw import draw as draw_classical
-from pipeline.phase2_illustrate.diffusion.agreement import iou
 from pipeline.phase2_illustrate.diffusion.edges import control_edges
 from pipeline.phase2_illustrate.diffusion.white import on_white
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase3_enforce import ciede2000
-from pipeline.raster import iou as box_iou
+from pipeline.raster import box_iou, mask_iou
 from pipeline.run import illustrate_settings
 from pipeline.settings import Settings
 from pipeline.steps import Brief, Steps
@@ -186,7 +185,7 @@ def matte(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
     if outline is None:
         raise ValueError("the engine has no matte")
     made, seconds = clock(lambda: outline(sample.rgb, sample.vehicle))
-    agreement = iou(sample.inside, made.inside)
+    agreement = mask_iou(sample.inside, made.inside)
     reasons = [f"the matte covers the true outline by {agreement:.2f} only"] if agreement < LEAST_MATTE else []
     facts = {"IoU with the true outline": f"{agreement:.4f}", "Confidence": "–" if made.confidence is None else f"{made.confidence:.3f}"}
     cut = on_white(sample.rgb, made.alpha)
@@ -236,7 +235,7 @@ def draw(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
         (rgb, said), seconds[f"strength {strength:g}"] = clock(partial(network, source, one, lambda _: None))
         if rgb.std() < 1:
             raise ValueError(f"the drawing at strength {strength:g} is of one colour")
-        drawings[strength], scores[strength], told = rgb, iou(small.inside, _drawn(steps, rgb, sample)), (*told, *said)
+        drawings[strength], scores[strength], told = rgb, mask_iou(small.inside, _drawn(steps, rgb, sample)), (*told, *said)
     again, _ = network(source, brief, lambda _: None)
     answer = _drawing_answer(
         small, settings, brief, drawings, scores, seconds, tuple(dict.fromkeys(told)), same=(again == drawings[brief.strength]).all()

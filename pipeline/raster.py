@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.values import Box, Gray, Mask, Rgb
 
@@ -25,13 +26,40 @@ def bounds(mask: Mask) -> Box | None:
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)) if len(rows) else None
 
 
-def iou(a: Box, b: Box) -> float:
+def window(mask: Mask, margin: int = 0) -> tuple[slice, slice]:
+    """Rows and columns that hold a mask's pixels, with so many pixels around them as the picture has; the first pixel of an empty one."""
+    place = bounds(mask)
+    if place is None:
+        return np.s_[0:1], np.s_[0:1]
+    x0, y0, x1, y1 = map(int, place)
+    rows, columns = mask.shape
+    return slice(max(0, y0 - margin), min(rows, y1 + margin)), slice(max(0, x0 - margin), min(columns, x1 + margin))
+
+
+def ellipse(radius: float) -> NDArray[np.uint8]:
+    """A disc for morphology, at least 3 × 3 pixels."""
+    side = 2 * max(1, round(radius)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def mask_iou(first: Mask, second: Mask) -> float:
+    """Intersection over union of two masks of one shape, 0..1; 0 when both are empty, for nothing agrees with nothing drawn.
+
+    Raises ValueError when the shapes differ or a mask is not boolean: an 8-bit picture's bits would be counted as pixels.
+    """
+    if first.shape != second.shape or first.dtype != np.bool_ or second.dtype != np.bool_:
+        raise ValueError(f"masks of one shape are wanted, got {first.shape} {first.dtype} and {second.shape} {second.dtype}")
+    union = int(np.count_nonzero(first | second))
+    return int(np.count_nonzero(first & second)) / union if union else 0.0
+
+
+def box_iou(a: Box, b: Box) -> float:
     """Intersection over union of two boxes, 0..1; 0 where both are empty."""
-    common = area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
-    union = area(a) + area(b) - common
+    common = box_area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    union = box_area(a) + box_area(b) - common
     return common / union if union > 0 else 0.0
 
 
-def area(box: Box) -> float:
+def box_area(box: Box) -> float:
     """Area of a box, 0 where it is turned inside out."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])

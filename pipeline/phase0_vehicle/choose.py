@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import hypot, sqrt
 
-from pipeline.raster import area, iou
+from pipeline.raster import box_area, box_iou
 from pipeline.values import Box, Found
 
 #: Least intersection over union with the caller's box for a vehicle to be the one that is meant.
@@ -19,8 +19,8 @@ def choose(vehicles: Sequence[Found], content: Box, hint: Box | None) -> Found |
     centre m, width w and height h: 1 in the middle, 0 in a corner. Equals are told apart by score, then by place.
     """
     if hint is not None:
-        near = [one for one in vehicles if iou(one.box, hint) >= LEAST_OVERLAP]
-        return min(near, key=lambda f: (-iou(f.box, hint), -f.score, f.box), default=None)
+        near = [one for one in vehicles if box_iou(one.box, hint) >= LEAST_OVERLAP]
+        return min(near, key=lambda f: (-box_iou(f.box, hint), -f.score, f.box), default=None)
     return min(vehicles, key=lambda f: (-_prominence(f.box, content), -f.score, f.box), default=None)
 
 
@@ -28,7 +28,7 @@ def apart(found: Sequence[Found], same_thing: float) -> list[Found]:
     """Non-maximum suppression: those that no better scored one overlaps by more than `same_thing` (IoU), best first."""
     kept: list[Found] = []
     for one in sorted(found, key=lambda f: (-f.score, f.label, f.box)):
-        if all(iou(one.box, other.box) <= same_thing for other in kept):
+        if all(box_iou(one.box, other.box) <= same_thing for other in kept):
             kept.append(one)
     return kept
 
@@ -36,4 +36,4 @@ def apart(found: Sequence[Found], same_thing: float) -> list[Found]:
 def _prominence(box: Box, content: Box) -> float:
     width, height = content[2] - content[0], content[3] - content[1]
     off = hypot((box[0] + box[2] - content[0] - content[2]) / 2 / width, (box[1] + box[3] - content[1] - content[3]) / 2 / height)
-    return area(box) / (width * height) * max(0.0, 1 - off / sqrt(0.5))
+    return box_area(box) / (width * height) * max(0.0, 1 - off / sqrt(0.5))

@@ -12,6 +12,7 @@ from pipeline.color import srgb_to_lab
 from pipeline.intake.photo import GivenMatte, turned_upright
 from pipeline.phase0_vehicle.looks import Grid, look_at, whole
 from pipeline.phase0_vehicle.outline import Outline
+from pipeline.raster import ellipse, mask_iou
 from pipeline.steps import Look
 from pipeline.values import Gray, Mask, Photo, Rgb
 
@@ -103,17 +104,13 @@ def _meant(photo: Photo, matte: Gray, look: Look | None) -> tuple[Gray, tuple[st
     if look is not None and (inverted or may_be_turned):
         other, what = (turned_upright(matte, photo.orientation), TURNED) if may_be_turned else (255 - matte, INVERTED)
         seen = look_at(photo.rgb, whole(photo.rgb), look).on(_grid(matte)) > 0.5
-        if other.shape == matte.shape and _iou(seen, hard) < FITS_NOT and _iou(seen, other > 127) > FITS:
+        if other.shape == matte.shape and mask_iou(seen, hard) < FITS_NOT and mask_iou(seen, other > 127) > FITS:
             return np.ascontiguousarray(other), (what,)
     if inverted:
         return matte, (LOOKS_INVERTED,)
     if share > NEARLY_ALL or share < NEARLY_NOTHING:
         return matte, (f"MATTE_ODD: The matte covers {100 * share:.2g} % of the photo; white is the vehicle.",)
     return matte, ()
-
-
-def _iou(a: Mask, b: Mask) -> float:
-    return float((a & b).sum() / max(1, int((a | b).sum())))
 
 
 def _shadow(photo: Photo, alpha: Gray, look: Look | None) -> Mask:
@@ -138,7 +135,7 @@ def _shadow(photo: Photo, alpha: Gray, look: Look | None) -> Mask:
     if not found.any():
         return np.zeros((h, w), bool)
     # its own soft edge goes with it, the vehicle's stays
-    grown = cv2.dilate(found.astype(np.uint8), _ellipse(2 * RIM * max(size))) > 0
+    grown = cv2.dilate(found.astype(np.uint8), ellipse(2 * RIM * max(size))) > 0
     grown &= found | ~opaque
     return np.asarray(cv2.resize(grown.astype(np.uint8), (w, h), interpolation=cv2.INTER_NEAREST) > 0, bool)
 
@@ -170,9 +167,4 @@ def _filled(mask: Mask) -> Mask:
 
 
 def _opened(mask: Mask, radius: float) -> Mask:
-    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, _ellipse(radius)) > 0, bool)
-
-
-def _ellipse(radius: float) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    side = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, ellipse(radius)) > 0, bool)

@@ -17,7 +17,7 @@ from pipeline.phase0_vehicle.levels import levels
 from pipeline.phase0_vehicle.looks import Grid, Seen, Window, around, framed_look, look_at, whole, within
 from pipeline.phase0_vehicle.outline import Outline
 from pipeline.phase0_vehicle.parts import Part
-from pipeline.raster import bounds, iou
+from pipeline.raster import bounds, box_iou
 from pipeline.steps import Look, Verdict
 from pipeline.values import Box, Mask, Plane, Rgb
 
@@ -184,5 +184,5 @@ def _seen(signs: Signs, p: Plane, mask: Mask, given: Box | None) -> Signs:
     soft = float(((p > 0.1) & (p < 0.9) & near).sum()) / area
     place = bounds(mask) or (0.0, 0.0, 1.0, 1.0)
     stretch = (place[2] - place[0]) / (place[3] - place[1]) / parts.solidity(mask)
-    fit = None if given is None else iou(place, given)
+    fit = None if given is None else box_iou(place, given)
     return replace(signs, soft=soft, halves=parts.second_half(mask), stretch=stretch, fit=fit)

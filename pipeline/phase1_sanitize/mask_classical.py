@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.phase1_sanitize import quads
 from pipeline.phase1_sanitize.quads import PLATE
+from pipeline.raster import ellipse
 from pipeline.values import Found, Mask, Rgb
 
 #: Least colour difference (CIE76) of a stroke from what lies beside it.
@@ -150,11 +151,6 @@ def _from_surface(patch: Rgb, core: Mask, start: Mask) -> NDArray[np.float32]:
     return np.asarray(lab - terms @ plane, np.float32)
 
 
-def _ellipse(radius: float) -> NDArray[np.uint8]:
-    side = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
-
-
 def _widened(area: Mask, along: float, across: float) -> Mask:
     element = np.ones((2 * round(across) + 1, 2 * round(along) + 1), np.uint8)
     return np.asarray(cv2.dilate(area.astype(np.uint8), element), bool)
@@ -162,7 +158,7 @@ def _widened(area: Mask, along: float, across: float) -> Mask:
 
 def _closed(area: Mask, radius: float) -> Mask:
     border = round(radius) + 1
-    wide = cv2.morphologyEx(np.pad(area, border).astype(np.uint8), cv2.MORPH_CLOSE, _ellipse(radius))
+    wide = cv2.morphologyEx(np.pad(area, border).astype(np.uint8), cv2.MORPH_CLOSE, ellipse(radius))
     return np.asarray(wide[border:-border, border:-border], bool)
 
 

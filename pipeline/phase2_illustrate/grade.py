@@ -17,6 +17,7 @@ from pipeline.parallel import each
 from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
 from pipeline.phase2_illustrate.tones import tone_curve
+from pipeline.raster import window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -124,11 +125,6 @@ def boundary_weight(lab: Float, unit: float) -> Float:
     return (0.12 + 0.88 * np.exp(-((step / 14) ** 2))).astype(np.float32)
 
 
-def _crop(mask: Mask, margin: int) -> tuple[slice, slice]:
-    ys, xs = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return np.s_[max(0, ys[0] - margin) : ys[-1] + 1 + margin, max(0, xs[0] - margin) : xs[-1] + 1 + margin]
-
-
 def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
     """Grade the pixels of `part`; the others answer len(palette)."""
     n, unit = len(palette), len(rgb) / 1024
@@ -136,8 +132,8 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
     answer = np.full(part.shape, n, np.uint8)
     if not part.any():
         return answer
-    window = _crop(part, 2)
-    inside, picture = part[window], np.ascontiguousarray(rgb[window])
+    crop = window(part, 2)
+    inside, picture = part[crop], np.ascontiguousarray(rgb[crop])
     lab = lab_of(np.asarray(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit), np.uint8))
     costs = label_costs(lab, inside, lab_of(palette.rgb), unit)
     costs -= costs.min(0)
@@ -153,7 +149,7 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
     costs -= costs.min(0)
     labels = np.where(inside, costs.argmin(0), n).astype(np.uint8)
     boundary = boundary_weight(lab, unit) * np.float32(40 * unit)
-    answer[window] = calm(labels, costs, boundary, per_region=1200 * unit**2, least=least)
+    answer[crop] = calm(labels, costs, boundary, per_region=1200 * unit**2, least=least)
     return answer
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
 from pipeline.phase2_illustrate.strokes import cut, drawn, joined, smoothed, thin, traced
+from pipeline.raster import window
 from pipeline.values import Gray, Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -108,11 +109,10 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     unit = len(rgb) / 1024
     if not inside.any():
         return np.zeros(inside.shape, bool), np.zeros(inside.shape, np.uint8)
-    ys, xs = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
-    window = np.s_[ys[0] : ys[-1] + 1, xs[0] : xs[-1] + 1]
-    light = srgb_to_lab(np.ascontiguousarray(rgb[window]))[..., 0].astype(np.float32)
+    part = window(inside)
+    light = srgb_to_lab(np.ascontiguousarray(rgb[part]))[..., 0].astype(np.float32)
     strength, direction = line_strength(light, unit)
-    rim = cv2.copyMakeBorder(inside[window].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    rim = cv2.copyMakeBorder(inside[part].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     within = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] > 5 * unit
     strength = np.where(within, np.maximum(strength, 0), 0).astype(np.float32)
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
@@ -120,14 +120,14 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     crest &= strength > HALO * cv2.dilate(strength, disc)
     ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), WEAK, SURE))
-    clear = cv2.distanceTransform((~boundary_of(labels[window])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit
+    clear = cv2.distanceTransform((~boundary_of(labels[part])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit
     side = 2 * round(15 * unit) + 1
     crowded = cv2.blur((found & clear).astype(np.float32), (side, side)) > CROWDED / unit
     paths = joined(traced(found & ~crowded), gap=12 * unit, turn=35)
     # A line may cross a boundary, but does not run along one.
     free = [part for path in paths for part in cut(smoothed(path, 4 * unit), clear, CROSSING * unit)]
     ink = np.zeros(inside.shape, bool)
-    ink[window] = drawn([p for p in free if _matters(p, strength, unit)], strength.shape)
+    ink[part] = drawn([p for p in free if _matters(p, strength, unit)], strength.shape)
     edges = np.zeros(inside.shape, np.uint8)
-    edges[window] = np.clip(strength * 8, 0, 255).astype(np.uint8)
+    edges[part] = np.clip(strength * 8, 0, 255).astype(np.uint8)
     return ink, edges

@@ -11,6 +11,7 @@ from pipeline.palette import Palette
 from pipeline.phase3_enforce import ciede2000, regions
 from pipeline.phase3_enforce.upscale_classical import upscale_mask
 from pipeline.progress import Progress
+from pipeline.raster import window
 from pipeline.steps import Upscale
 from pipeline.values import Box, Illustration, LabelImage, Mask, Rgb
 
@@ -100,12 +101,8 @@ def _windows(inside: Mask, factor: float, keep_background: bool) -> tuple[tuple[
     if keep_background or factor != int(factor) or not inside.any():
         whole = slice(0, round(inside.shape[0] * factor))
         return (everything, everything), (whole, whole)
-    small = []
-    for axis in (1, 0):
-        at = np.flatnonzero(inside.any(axis))
-        small.append(slice(max(0, int(at[0]) - _MARGIN), min(inside.shape[0], int(at[-1]) + 1 + _MARGIN)))
-    k = int(factor)
-    return (small[0], small[1]), (slice(small[0].start * k, small[0].stop * k), slice(small[1].start * k, small[1].stop * k))
+    small, k = window(inside, _MARGIN), int(factor)
+    return small, (slice(small[0].start * k, small[0].stop * k), slice(small[1].start * k, small[1].stop * k))
 
 
 def _clear(picture: NDArray[np.generic], content: Box, window: tuple[slice, slice], value: int) -> None:

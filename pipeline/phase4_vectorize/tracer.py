@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.palette import Palette
+from pipeline.raster import window
 from pipeline.values import LabelImage
 
 
@@ -37,12 +38,4 @@ Tracer: TypeAlias = Callable[[LabelImage, Palette, float], Traced]
 
 def drawn_window(image: LabelImage) -> tuple[slice, slice]:
     """Rows and columns that hold everything drawn, with two pixels of nothing around it where the square has them."""
-    drawn = image.labels != image.nothing
-    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
-    if not len(rows):
-        return np.s_[0:1], np.s_[0:1]
-    side = len(drawn)
-    return (
-        slice(max(0, int(rows[0]) - 2), min(side, int(rows[-1]) + 3)),
-        slice(max(0, int(columns[0]) - 2), min(side, int(columns[-1]) + 3)),
-    )
+    return window(image.labels != image.nothing, 2)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import resvg_py
 import structlog
 
@@ -14,6 +13,7 @@ from pipeline.phase4_vectorize.centerlines import centerlines
 from pipeline.phase4_vectorize.svg import BLACK, Stroke, audit, write
 from pipeline.phase4_vectorize.tracer import Tracer
 from pipeline.progress import Progress
+from pipeline.raster import bounds
 from pipeline.values import Box, Drawing, LabelImage
 
 Mode = Literal["boundaries", "centerlines", "both", "none"]
@@ -40,10 +40,10 @@ def canvas_box(image: LabelImage, canvas: Canvas) -> Box:
     side = float(image.labels.shape[0])
     if canvas == "photo":
         return image.frame.photo
-    rows, columns = np.flatnonzero(image.inside.any(1)), np.flatnonzero(image.inside.any(0))
-    if canvas == "square" or not len(rows):
+    place = None if canvas == "square" else bounds(image.inside)
+    if place is None:
         return (0.0, 0.0, side, side)
-    x0, y0, x1, y1 = float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    x0, y0, x1, y1 = place
     margin = MARGIN * max(x1 - x0, y1 - y0)
     return (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
 

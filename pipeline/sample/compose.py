@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.raster import bounds
 from pipeline.sample import car, decals, houses, street
 from pipeline.sample.camera import EXTENT, Camera, aim
 from pipeline.sample.lens import defocus, expose
@@ -80,9 +81,9 @@ def _car_layer(studio: car.Studio, camera: Camera) -> tuple[NDArray[np.float32],
 
 def _bounds(mask: NDArray[np.bool_]) -> Box:
     """The tight box of a mask as fractions of its picture."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     height, width = mask.shape
-    return (float(columns[0] / width), float(rows[0] / height), float((columns[-1] + 1) / width), float((rows[-1] + 1) / height))
+    x0, y0, x1, y1 = bounds(mask) or (0.0, 0.0, 0.0, 0.0)
+    return (x0 / width, y0 / height, x1 / width, y1 / height)
 
 
 def _found(ids: NDArray[np.uint8], *names: int) -> tuple[Box, ...]:

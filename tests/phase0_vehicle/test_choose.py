@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline.phase0_vehicle.choose import apart, choose
-from pipeline.raster import iou
+from pipeline.raster import box_iou
 from pipeline.values import Box, Found
 
 CONTENT = (0.0, 100.0, 400.0, 300.0)
@@ -34,7 +34,7 @@ SMALL_IN_THE_MIDDLE = vehicle(195, 195, 205, 205)
     ],
 )
 def test_iou(a: Box, b: Box, expected: float):
-    assert iou(a, b) == iou(b, a) == pytest.approx(expected)
+    assert box_iou(a, b) == box_iou(b, a) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(

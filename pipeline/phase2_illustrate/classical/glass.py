@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.raster import ellipse
 from pipeline.values import Mask
 
 Float = NDArray[np.float32]
@@ -45,7 +46,7 @@ def panes(lab: Float, inside: Mask) -> NDArray[np.uint32]:
         return answer
     unit, area = len(lab) / 1024, int(inside.sum())
     lowest, middle = (rows[0] + share * (np.ptp(rows) + 1) for share in (LOWEST, MIDDLE))
-    other = cv2.morphologyEx((inside & ~_paint(lab, inside)).astype(np.uint8), cv2.MORPH_OPEN, _ellipse(3 * unit))
+    other = cv2.morphologyEx((inside & ~_paint(lab, inside)).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
     component = cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32)
     found = cc3d.statistics(component)
     for k in range(1, len(found["voxel_counts"])):
@@ -64,10 +65,5 @@ def panes(lab: Float, inside: Mask) -> NDArray[np.uint32]:
         below = np.roll(part, round(8 * unit), axis=0) & ~inside
         if below.any(0).sum() > 0.2 * part.any(0).sum():
             continue
-        answer[(cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, _ellipse(6 * unit)) > 0) & inside] = k
+        answer[(cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_CLOSE, ellipse(6 * unit)) > 0) & inside] = k
     return answer
-
-
-def _ellipse(radius: float) -> NDArray[np.uint8]:
-    side = 2 * max(1, round(radius)) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)

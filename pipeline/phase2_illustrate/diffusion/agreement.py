@@ -2,23 +2,8 @@
 
 import hashlib
 
-import numpy as np
-
-from pipeline.values import Mask
-
 #: What every further attempt adds to both ControlNet weights, and where it stops: above these the style no longer shows.
 STEP, DEPTH_CAP, CANNY_CAP = 0.1, 0.9, 0.7
-
-
-def iou(first: Mask, second: Mask) -> float:
-    """Intersection over union of two masks of one shape, 0..1; 0 when both are empty, for nothing agrees with nothing drawn.
-
-    Raises ValueError when the shapes differ or a mask is not boolean: an 8-bit picture's bits would be counted as pixels.
-    """
-    if first.shape != second.shape or first.dtype != np.bool_ or second.dtype != np.bool_:
-        raise ValueError(f"masks of one shape are wanted, got {first.shape} {first.dtype} and {second.shape} {second.dtype}")
-    union = int(np.count_nonzero(first | second))
-    return int(np.count_nonzero(first & second)) / union if union else 0.0
 
 
 def attempt_seed(seed: int, attempt: int) -> int:

@@ -6,11 +6,11 @@ import numpy as np
 
 from pipeline.errors import Code, JobError
 from pipeline.parallel import both
-from pipeline.phase2_illustrate.diffusion.agreement import attempt_seed, attempt_weights, iou
+from pipeline.phase2_illustrate.diffusion.agreement import attempt_seed, attempt_weights
 from pipeline.phase2_illustrate.diffusion.edges import control_edges
 from pipeline.phase2_illustrate.diffusion.white import on_white
 from pipeline.progress import Progress
-from pipeline.raster import bounds
+from pipeline.raster import bounds, mask_iou
 from pipeline.steps import Brief, Redraw, Steps
 from pipeline.values import DrawnWith, Gray, Mask, Matte, Rgb
 
@@ -94,7 +94,7 @@ def redraw(
         )
         drawn, told = draw(source, brief, progress.within("draw", attempt * share, (attempt + 1) * share))
         after = steps.matte(drawn, place)
-        score = iou(matte.inside, after.inside)
+        score = mask_iou(matte.inside, after.inside)
         if best is None or score > best.iou:
             used = DrawnWith(brief.seed, brief.steps, *weights)
             best = Redrawn(drawn, after, score, attempt + 1, used, depth, edges, (*warnings, *told))

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.phase2_illustrate.diffusion.agreement import attempt_seed, attempt_weights, iou
+from pipeline.phase2_illustrate.diffusion.agreement import attempt_seed, attempt_weights
+from pipeline.raster import mask_iou
 
 masks = arrays(np.bool_, (5, 7))
 seeds = st.integers(0, 2**32 - 1)
@@ -15,33 +16,33 @@ weights = st.floats(0, 2, allow_nan=False)
 
 @given(masks, masks)
 def test_iou_is_symmetric_and_between_nothing_and_one(first, second):
-    assert 0 <= iou(first, second) <= 1
-    assert iou(first, second) == iou(second, first)
+    assert 0 <= mask_iou(first, second) <= 1
+    assert mask_iou(first, second) == mask_iou(second, first)
 
 
 @given(masks)
 def test_iou_with_itself_is_one_unless_empty(mask):
-    assert iou(mask, mask) == (1.0 if mask.any() else 0.0)
+    assert mask_iou(mask, mask) == (1.0 if mask.any() else 0.0)
 
 
 @given(masks, masks)
 def test_iou_is_one_only_for_equal_masks(first, second):
-    assert (iou(first, second) == 1) == (first.any() and bool((first == second).all()))
+    assert (mask_iou(first, second) == 1) == (first.any() and bool((first == second).all()))
 
 
 def test_iou_of_known_rectangles():
     first, second = np.zeros((10, 10), bool), np.zeros((10, 10), bool)
     first[0:4, 0:5] = True
     second[2:6, 0:5] = True
-    assert iou(first, second) == 10 / 30
+    assert mask_iou(first, second) == 10 / 30
 
 
 def test_iou_wants_masks_and_not_pictures():
     mask = np.ones((4, 4), bool)
     with pytest.raises(ValueError, match="one shape"):
-        iou(mask, np.ones((4, 5), bool))
+        mask_iou(mask, np.ones((4, 5), bool))
     with pytest.raises(ValueError, match="uint8"):
-        iou(mask, np.full((4, 4), 255, np.uint8))
+        mask_iou(mask, np.full((4, 4), 255, np.uint8))
 
 
 @given(seeds)
