@@ -62,19 +62,6 @@ def say(line: str) -> None:
     sys.stdout.buffer.flush()
 
 
-def numbers(text: str, name: str) -> list[float]:
-    """The parts of an option such as --vehicle-box. Raises `INVALID_INPUT`."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise JobError(Code.INVALID_INPUT, f"{name}: must be numbers separated by commas, such as 0.1,0.2,0.9,0.8.") from None
-
-
-def listed(text: str) -> list[str]:
-    """The parts of a comma-separated option; an empty text is an empty list."""
-    return [part.strip() for part in text.split(",") if part.strip()]
-
-
 def exit_status(error: JobError) -> int:
     """0 is success, 2 the caller's fault, 130 cancelled, 1 everything else."""
     if error.code is Code.CANCELLED:

@@ -4,7 +4,6 @@ import base64
 import json
 import signal
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,8 @@ from pipeline import log, service, settings
 from pipeline.errors import Code, JobError
 from pipeline.intake.fetch import is_url
 from pipeline.progress import Progress, Report
-from pipeline.shell.console import check_folder, listed, numbers, read_file, run_app, say
+from pipeline.shell.console import check_folder, read_file, run_app, say
+from pipeline.text_fields import value
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -131,23 +131,19 @@ def illustrate(
     Exit status: 0; 2 when the input is wrong (nothing is written); 1 for other errors; 130 when cancelled.
     """
     simple: dict[str, Any] = {
-        name: value
-        for name, value in locals().items()
-        if value is not None
+        name: given
+        for name, given in locals().items()
+        if given is not None
         and name not in {"photo", "output", "palette", "engine", "matte", "remove", "stroke", "outputs", "config", "json_"}
         and name not in {"vehicle_box", "stroke_width", "stroke_color"}
     }
-    convert: list[tuple[str, str | None, Callable[[str], Any]]] = [
-        ("palette_hex_list", palette, str),
-        ("vehicle_box", vehicle_box, lambda text: numbers(text, "vehicle_box")),
-        ("matte_base64", matte, _file),
-        ("remove", remove, listed),
-        ("outputs", outputs, listed),
-    ]
-    raw = simple | {key: make(text) for key, text, make in convert if text is not None}
+    lists = {"palette_hex_list": palette, "vehicle_box": vehicle_box, "remove": remove, "outputs": outputs}
+    raw = simple | {key: value(key, [text]) for key, text in lists.items() if text is not None}
+    if matte is not None:
+        raw["matte_base64"] = _file(matte)
     line = {"mode": stroke, "width": stroke_width, "color": stroke_color}
-    if any(value is not None for value in line.values()):
-        raw["stroke"] = {key: value for key, value in line.items() if value is not None}
+    if any(given is not None for given in line.values()):
+        raw["stroke"] = {key: given for key, given in line.items() if given is not None}
     if photo is not None:
         raw |= _source(photo)
     if engine not in ("", "auto", "classical", "neural"):

@@ -31,8 +31,9 @@ from pipeline.progress import Progress
 from pipeline.raster import resized
 from pipeline.run import TRACERS, illustrate_settings, sanitize_settings, vehicle_settings
 from pipeline.settings import Settings, environment, load
-from pipeline.shell.console import check_file, listed, numbers, read_file, run_app, say
+from pipeline.shell.console import check_file, read_file, run_app, say
 from pipeline.steps import Steps
+from pipeline.text_fields import value
 from pipeline.values import CleanPlate, Frame, Illustration, LabelImage, Matte, Rgb, Vehicle
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
@@ -71,7 +72,7 @@ def _job(**keys: Any) -> Job:
 
 def _box(text: str | None) -> list[float] | None:
     """X0,Y0,X1,Y1 as fractions of the upright photo, checked as a job's."""
-    return None if text is None else _job(vehicle_box=numbers(text, "vehicle_box")).vehicle_box
+    return None if text is None else _job(vehicle_box=value("vehicle_box", [text])).vehicle_box
 
 
 def _settings() -> Settings:
@@ -121,7 +122,7 @@ def sanitize_command(source: In, out: Out, matte: MatteFile, remove: str = "lice
     rgb = _square(source)
     side = rgb.shape[0]
     vehicle = Vehicle(rgb, _frame(side), _matte(matte, side))
-    plate = sanitize(vehicle, listed(remove), _steps(), sanitize_settings(_settings()), Progress())
+    plate = sanitize(vehicle, value("remove", [remove]), _steps(), sanitize_settings(_settings()), Progress())
     _write(out, png(plate.rgb))
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import JobError
 from pipeline.job import Job, read
+from pipeline.text_fields import job_keys
 from server import routes
-from server.intake import job_keys
 from server.problems import Problem
 
 PICTURE = {"image_url": "https://example.com/car.jpg"}
