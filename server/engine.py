@@ -4,7 +4,6 @@ The web process starts it and watches it (`server.keeper`). It ends by itself wh
 other end closes then, and on Linux the kernel is asked for a signal besides, which needs no turn of Python.
 """
 
-import base64
 import contextlib
 import contextvars
 import ctypes
@@ -91,12 +90,9 @@ def _work(taken: queue.Claim, pod: Pod, worker: service.Worker, progress: Progre
     folder = files.folder_of(pod, taken.job_id)
     cache = worker.steps.cache_counts()
     try:
-        raw = dict(taken.request)
-        for key, name in (("image_base64", taken.picture), ("matte_base64", taken.matte)):
-            if name is not None:
-                raw[key] = base64.b64encode((folder / name).read_bytes()).decode()
+        photo, matte = (None if name is None else (folder / name).read_bytes() for name in (taken.picture, taken.matte))
         staging = service.Staging(files.attempt_of(pod, taken.lease), folder)
-        outcome.delivered = service.attempt(taken.job_id, raw, worker, progress, staging)
+        outcome.delivered = service.attempt(taken.job_id, taken.request, worker, progress, staging, service.Pictures(photo, matte))
         metrics.VRAM.set(max(outcome.delivered.answer["peak_vram_mb"] * 1e6, 0))
     except Exception as fault:  # noqa: BLE001 - a bug has an id by now, and the thread's end is the job's
         outcome.error = service.explain(fault)

@@ -1,6 +1,10 @@
 """The photo and the matte of a job: fetched or decoded from its text, then read."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from delivery import Bucket, fetch_s3
+from pipeline.errors import Code, JobError
 from pipeline.intake.data_uri import decode_base64
 from pipeline.intake.fetch import fetch, is_url
 from pipeline.intake.photo import GivenMatte, decode, decode_matte
@@ -10,8 +14,37 @@ from pipeline.service.start import Worker
 from pipeline.service.summary import Account
 from pipeline.values import Photo
 
+#: Stands in a job for a picture that its door has as bytes.
+_ELSEWHERE = "-"
 
-def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | None, progress: Progress) -> bytes:
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures of a job that its door has as bytes; None for one that the job names itself, or has not."""
+
+    photo: bytes | None = None
+    matte: bytes | None = None
+
+    def named(self, raw: object) -> object:
+        """The job, with something in the place of each picture, so that it is checked like any other.
+
+        Raises `INVALID_INPUT` where the job names the same picture too.
+        """
+        have = {key: _ELSEWHERE for key, data in (("image_base64", self.photo), ("matte_base64", self.matte)) if data is not None}
+        if not have or not isinstance(raw, Mapping):
+            return raw
+        for key in have.keys() & raw.keys():
+            raise JobError(Code.INVALID_INPUT, f"{key}: the picture is given as a file already.")
+        return {**raw, **have}
+
+
+#: A job that names its pictures itself.
+NONE = Pictures()
+
+
+def _bytes(data: bytes | None, url: str | None, text: str | None, worker: Worker, bucket: Bucket | None, progress: Progress) -> bytes:
+    if data is not None:
+        return data
     if text is not None:
         return decode_base64(text, worker.limits.bytes)
     if url is None:
@@ -23,14 +56,16 @@ def _bytes(url: str | None, text: str | None, worker: Worker, bucket: Bucket | N
     return fetch(url, max_bytes=worker.limits.bytes, allow_private=private, timeout=seconds, check=progress.check)
 
 
-def received(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account) -> tuple[Photo, GivenMatte | None]:
+def received(
+    job: Job, pictures: Pictures, worker: Worker, bucket: Bucket | None, progress: Progress, account: Account
+) -> tuple[Photo, GivenMatte | None]:
     """The decoded photo, and the matte where one was sent. Raises what fetching and reading raise."""
     progress.step("photo", 0.0)
-    data = _bytes(job.image_url, job.image_base64, worker, bucket, progress)
+    data = _bytes(pictures.photo, job.image_url, job.image_base64, worker, bucket, progress)
     account.input_bytes = len(data)
     photo = decode(data, worker.limits)
     account.pictured(photo)
     if job.matte_url is None and job.matte_base64 is None:
         return photo, None
     progress.step("matte", 0.6)
-    return photo, decode_matte(_bytes(job.matte_url, job.matte_base64, worker, bucket, progress), photo, worker.limits)
+    return photo, decode_matte(_bytes(pictures.matte, job.matte_url, job.matte_base64, worker, bucket, progress), photo, worker.limits)

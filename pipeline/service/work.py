@@ -3,20 +3,21 @@
 import time
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from delivery import DISK_FULL, bucket_from_s3_config
+from delivery import DISK_FULL, Bucket, bucket_from_s3_config
 from pipeline.errors import Code, JobError
 from pipeline.intake.fetch import check_endpoint
 from pipeline.job import Result, read
 from pipeline.progress import Progress
 from pipeline.run import SHARES, check_generation, run
 from pipeline.service.destination import Delivered, Staging, deliver, destination_of
-from pipeline.service.received import received
+from pipeline.service.received import NONE, Pictures, received
 from pipeline.service.result import URLS, artifacts, result_of
 from pipeline.service.start import Worker
 from pipeline.service.summary import Account
@@ -36,6 +37,18 @@ def explain(error: Exception) -> JobError:
     return JobError(Code.INTERNAL, f"Something went wrong inside the worker; its log holds the details under {number}.")
 
 
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A job as its door hands it over; `folder` and `staging` as `perform` and `attempt` say."""
+
+    job_id: str
+    raw: object
+    s3_config: object = None
+    folder: Path | None = None
+    staging: Staging | None = None
+    pictures: Pictures = NONE
+
+
 def perform(
     job_id: str,
     raw: object,
@@ -43,25 +56,25 @@ def perform(
     progress: Progress,
     s3_config: object = None,
     folder: Path | None = None,
+    pictures: Pictures = NONE,
 ) -> dict[str, Any]:
-    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files.
+    """Do one job; the answer is the public result, already delivered. `folder` is where a shell user wants the files; `pictures` are those
+    that the door has as bytes, which `raw` does not name then.
 
     Raises JobError and nothing else, see `explain`. A failed job leaves no file anywhere. Every job leaves one `job_summary` in the log.
     """
-    return _attempt(job_id, raw, worker, progress, s3_config, folder, None).answer
+    return _attempt(_Sent(job_id, raw, s3_config, folder, pictures=pictures), worker, progress).answer
 
 
-def attempt(job_id: str, raw: object, worker: Worker, progress: Progress, staging: Staging) -> Delivered:
+def attempt(job_id: str, raw: object, worker: Worker, progress: Progress, staging: Staging, pictures: Pictures = NONE) -> Delivered:
     """As `perform`, for a door whose jobs may be at work twice: the files are still to be put in their place, or to be withdrawn.
 
     What is in the attempt's folder is the door's to remove, also where this raises.
     """
-    return _attempt(job_id, raw, worker, progress, None, None, staging)
+    return _attempt(_Sent(job_id, raw, staging=staging, pictures=pictures), worker, progress)
 
 
-def _attempt(
-    job_id: str, raw: object, worker: Worker, progress: Progress, s3_config: object, folder: Path | None, staging: Staging | None
-) -> Delivered:
+def _attempt(sent: _Sent, worker: Worker, progress: Progress) -> Delivered:
     began = time.perf_counter()
     account = Account(worker.steps.name, worker.steps.cache_counts())
     listener = progress.ended
@@ -77,7 +90,7 @@ def _attempt(
         account.close(time.perf_counter() - began, answer, error, worker.steps.cache_counts())
 
     try:
-        delivered = _perform(job_id, raw, worker, progress, s3_config, folder, staging, account)
+        delivered = _perform(sent, worker, progress, account)
     except Exception as fault:  # noqa: BLE001 - a bug becomes an id for the caller and a traceback in the log
         error = explain(fault)
         close(None, error)
@@ -86,40 +99,21 @@ def _attempt(
     return delivered
 
 
-def _perform(
-    job_id: str,
-    raw: object,
-    worker: Worker,
-    progress: Progress,
-    s3_config: object,
-    folder: Path | None,
-    staging: Staging | None,
-    account: Account,
-) -> Delivered:
+def _perform(sent: _Sent, worker: Worker, progress: Progress, account: Account) -> Delivered:
     began = time.perf_counter()
-    job = read(raw)
+    job = read(sent.pictures.named(sent.raw))
     account.size = job.size
     check_generation(job, worker.steps)
-    bucket = worker.bucket
-    if s3_config is not None:
-        private, seconds = worker.environment.allow_private_urls, worker.settings.input.fetch_seconds
-        check = partial(check_endpoint, allow_private=private, timeout=seconds)
-        bucket = bucket_from_s3_config(
-            s3_config,
-            check_endpoint=check,
-            allow_private=worker.environment.allow_private_urls,
-            prefix=worker.environment.bucket_prefix,
-            url_expiry_seconds=worker.environment.url_expiry_seconds,
-        )
-    destination = destination_of(job, worker, bucket, job_id, folder, staging, progress)
+    bucket = worker.bucket if sent.s3_config is None else _own_bucket(sent.s3_config, worker)
+    destination = destination_of(job, worker, bucket, sent.job_id, sent.folder, sent.staging, progress)
     account.delivery = destination.name
     progress.enter("fetch", *SHARES["fetch"])
-    photo, matte = received(job, worker, bucket, progress, account)
+    photo, matte = received(job, sent.pictures, worker, bucket, progress, account)
     fetched = round(1000 * (time.perf_counter() - began))
 
     peak_memory = worker.steps.watch_memory()
     finished = run(photo, matte, job, worker.steps, worker.settings, progress)
-    result = result_of(finished, job, job_id, worker.steps, fetched, peak_memory())
+    result = result_of(finished, job, sent.job_id, worker.steps, fetched, peak_memory())
     progress.enter("deliver", *SHARES["deliver"])
     progress.step("files", 0.0)
     packing = time.perf_counter()
@@ -135,3 +129,14 @@ def _perform(
     files = artifacts(finished, job, result, worker.settings)
     account.output_bytes = {file.name: len(file.data) for file in files}
     return deliver(files, destination, tell)
+
+
+def _own_bucket(s3_config: object, worker: Worker) -> Bucket:
+    private, seconds = worker.environment.allow_private_urls, worker.settings.input.fetch_seconds
+    return bucket_from_s3_config(
+        s3_config,
+        check_endpoint=partial(check_endpoint, allow_private=private, timeout=seconds),
+        allow_private=private,
+        prefix=worker.environment.bucket_prefix,
+        url_expiry_seconds=worker.environment.url_expiry_seconds,
+    )

@@ -1,6 +1,5 @@
 """The shell's door: `python -m pipeline PHOTO -o DIR`."""
 
-import base64
 import json
 import signal
 import uuid
@@ -29,15 +28,6 @@ def _option(help_text: str, *names: str, metavar: str | None = None) -> Any:
     return typer.Option(*names, help=help_text, metavar=metavar, show_default=False)
 
 
-def _file(path: str) -> str:
-    """A local file as base64, which is how a picture travels inside a job."""
-    return base64.b64encode(read_file(path)).decode()
-
-
-def _source(photo: str) -> dict[str, str]:
-    return {"image_url": photo} if is_url(photo, "http", "https", "s3") else {"image_base64": _file(photo)}
-
-
 def _as_prefix(folder: Path) -> dict[str, str]:
     """The folder's name as a key in a bucket, where it can be one; else the job's id is the key."""
     try:
@@ -46,7 +36,7 @@ def _as_prefix(folder: Path) -> dict[str, str]:
         return {}
 
 
-def _do(raw: dict[str, Any], folder: Path, engine: str, config: Path | None, as_json: bool) -> None:
+def _do(raw: dict[str, Any], pictures: service.Pictures, folder: Path, engine: str, config: Path | None, as_json: bool) -> None:
     check_folder(folder)
     environment = settings.environment()
     environment = environment.model_copy(update={"engine": engine} if engine else {})
@@ -65,7 +55,7 @@ def _do(raw: dict[str, Any], folder: Path, engine: str, config: Path | None, as_
         progress = Progress(send=show, interval=0.0)
         before = signal.signal(signal.SIGINT, lambda *_: progress.cancelled.set())
         try:
-            result = service.perform(uuid.uuid4().hex, raw, worker, progress, folder=folder)
+            result = service.perform(uuid.uuid4().hex, raw, worker, progress, folder=folder, pictures=pictures)
         finally:
             signal.signal(signal.SIGINT, before)
         bar.update(task, completed=1.0, description="done")
@@ -139,19 +129,19 @@ def illustrate(
     }
     lists = {"palette_hex_list": palette, "vehicle_box": vehicle_box, "remove": remove, "outputs": outputs}
     raw = simple | {key: value(key, [text]) for key, text in lists.items() if text is not None}
-    if matte is not None:
-        raw["matte_base64"] = _file(matte)
     line = {"mode": stroke, "width": stroke_width, "color": stroke_color}
     if any(given is not None for given in line.values()):
         raw["stroke"] = {key: given for key, given in line.items() if given is not None}
-    if photo is not None:
-        raw |= _source(photo)
+    file = photo
+    if photo is not None and is_url(photo, "http", "https", "s3"):
+        raw["image_url"], file = photo, None
     if engine not in ("", "auto", "classical", "neural"):
         raise JobError(Code.INVALID_INPUT, f"engine: must be auto, classical or neural, not {engine!r}.")
     raw.setdefault("delivery", "local")
     if raw["delivery"] == "s3":
         raw = _as_prefix(output) | raw
-    _do(raw, output, engine, config, json_)
+    pictures = service.Pictures(*(None if path is None else read_file(path) for path in (file, matte)))
+    _do(raw, pictures, output, engine, config, json_)
 
 
 def main() -> int:
