@@ -124,6 +124,8 @@ def test_a_matte_of_the_callers_own_is_used_as_it_is(photo, tmp_path):
         (["{photo}", "--size", "100"], "INVALID_INPUT", 2),
         (["{photo}", "--palette", "red"], "INVALID_PALETTE", 2),
         (["{photo}", "--vehicle-box", "1,2"], "INVALID_INPUT", 2),
+        (["{photo}", "--image-base64", "QUJD"], "INVALID_INPUT", 2),
+        (["{photo}", "--matte", "{photo}", "--matte-url", "http://a.test/m.png"], "INVALID_INPUT", 2),
         (["{photo}", "--vehicle-box", "a,b,c,d"], "INVALID_INPUT", 2),
         (["{photo}", "--engine", "quantum"], "INVALID_INPUT", 2),
         (["{photo}", "--preset", "draft"], "INVALID_INPUT", 2),
@@ -166,7 +168,7 @@ NAMES = [
 def stand_in(folder: Path, seen: list[str]):
     """In place of the work; what is delivered is."""
 
-    def perform(job_id, raw, worker, progress, folder):
+    def perform(job_id, raw, worker, progress, folder, pictures):
         seen.append(safe_prefix(job_id))
         names = ["illustration.svg", "result.json"]
         deliver_local([Artifact.of(name, b"{}") for name in names], folder)
@@ -194,7 +196,7 @@ def test_the_folder_may_have_any_name(name, tmp_path, photo, engine, monkeypatch
 def test_a_folders_name_is_a_key_in_the_bucket_where_it_can_be_one(name, key, tmp_path, photo, engine, monkeypatch):
     given: list[dict] = []
 
-    def perform(job_id, raw, worker, progress, folder):
+    def perform(job_id, raw, worker, progress, folder, pictures):
         given.append(raw)
         return {"warnings": []}
 

@@ -41,6 +41,7 @@ export const WARNINGS = {
   ALPHA_IGNORED: 'Send a cut-out or a matte if the vehicle’s outline was meant.',
   SHADOW_LEFT_OUT: 'Look at the wheels; send a matte if something is missing.',
   VEHICLE_SMALL: 'Send a larger or closer photo to have more drawn.',
+  MASK_EMPTY: 'Look at the drawing there: more than the thing itself may have been painted over.',
   NOT_FOUND_BY_ENGINE: 'Nothing to do, unless the photo shows one: look at the drawing.',
   TOO_LARGE_TO_REMOVE: 'Look at the drawing; crop the photo or paint the thing over if it must go.',
   STYLE_MISSING: 'Install a style on the model volume to have it used.',
