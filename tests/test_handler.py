@@ -222,6 +222,7 @@ def test_a_job_that_hangs_is_answered_and_the_worker_leaves(door, photo, monkeyp
     wake = threading.Event()
 
     def hangs(photo, matte, job, steps, settings, progress):
+        progress.enter("illustrate", 0.2, 0.6)
         progress.step("drawing", 0.3)
         wake.wait(60)
         progress.check()

@@ -31,7 +31,7 @@ from tests.support import tiny_volume as volumes
 from tests.support.pictures import save
 
 pytestmark = pytest.mark.neural
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 #: Small enough for a processor; any box that the random detector finds is a find, and no drawing has to look like the photograph.
 SMALL = {
     "phase0": {"matte_side": 64, "vehicle_score": 0.0},
@@ -272,14 +272,14 @@ def test_a_classical_mask_is_asked_only_for_what_it_can_mask(volume, config):
 
 def test_the_first_drawing_at_start_up_finds_what_no_file_shows(neural_engine):
     """On a card it is made before any job; here by hand: it draws, and a network that answers nonsense is told."""
-    neural._first_drawing(neural_engine.steps.redraw, neural_engine.settings)
+    neural._first_drawing(cache_of(neural_engine.steps), neural_engine.steps.redraw, neural_engine.settings)
     parameter = next(cache_of(neural_engine.steps)._kept["sdxl-vae"].networks[0].parameters())
     before = parameter.detach().clone()
     with torch.no_grad():
         parameter.fill_(float("nan"))
     try:
         with pytest.raises(RuntimeError):
-            neural._first_drawing(neural_engine.steps.redraw, neural_engine.settings)
+            neural._first_drawing(cache_of(neural_engine.steps), neural_engine.steps.redraw, neural_engine.settings)
     finally:
         with torch.no_grad():
             parameter.copy_(before)

@@ -51,11 +51,11 @@ PLANTED = re.compile("|".join(["pLaNt3d", *_PIECES, r"X-Amz-\w+=", r"Signature="
 
 BUG = """
 import runpy, sys
-from pipeline import service
+from pipeline.service import received
 def broken(data, limits):
     job, secret = "pLaNt3d local", data
     raise KeyError("a bug")
-service.decode = broken
+received.decode = broken
 sys.argv = [{handler!r}]
 sys.path.insert(0, {root!r})
 runpy.run_path({handler!r}, run_name="__main__")

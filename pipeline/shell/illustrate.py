@@ -3,6 +3,8 @@
 import json
 import signal
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,10 +40,50 @@ def _as_prefix(folder: Path) -> dict[str, str]:
 
 def _do(raw: dict[str, Any], pictures: service.Pictures, folder: Path, engine: str, config: Path | None, as_json: bool) -> None:
     check_folder(folder)
+    progress = Progress(interval=0.0)
+    with _cancelled_by_ctrl_c(progress):
+        result = _done(raw, pictures, folder, engine, config, progress)
+    if raw.get("delivery", "local") != "local":
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULT_NAME).write_text(json.dumps(result, indent=2))
+    if as_json:
+        say(json.dumps(result, indent=2))
+        return
+    console = Console(stderr=True)
+    for warning in result["warnings"]:
+        console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    intermediates = result.get("intermediates") or {}
+    for url in [result[k] for k in ("svg_url", "png_url", "report_url", "pdf_url") if k in result] + list(intermediates.values()):
+        say(str(folder.resolve() / url.rpartition("/")[2]) if url.startswith("file://") else url.split(",", 1)[0][:200])
+    say(str(folder.resolve() / RESULT_NAME))
+
+
+@contextmanager
+def _cancelled_by_ctrl_c(progress: Progress) -> Iterator[None]:
+    """The first Ctrl-C cancels at the next step, the second one at once. From the start on: libraries swallow an interrupt in their
+    imports."""
+
+    def heard(*_: object) -> None:
+        if progress.cancelled.is_set():
+            raise KeyboardInterrupt
+        progress.cancelled.set()
+
+    before = signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _done(
+    raw: dict[str, Any], pictures: service.Pictures, folder: Path, engine: str, config: Path | None, progress: Progress
+) -> dict[str, Any]:
+    """Build the engine, do the job under a progress bar; the result."""
     environment = settings.environment()
     environment = environment.model_copy(update={"engine": engine} if engine else {})
     log.configure("error" if environment.log_level == "info" else environment.log_level)
     worker = service.start(environment, settings.load(config or environment.pipeline_config))
+    progress.check()
     console = Console(stderr=True)
     for model, seconds in worker.steps.expected_seconds.items():
         console.print(f"{model} takes about {seconds:.1f} s a call on this processor", highlight=False, soft_wrap=True)
@@ -52,25 +94,10 @@ def _do(raw: dict[str, Any], pictures: service.Pictures, folder: Path, engine: s
         def show(report: Report) -> None:
             bar.update(task, completed=report.fraction, description=f"{report.phase}: {report.step}")
 
-        progress = Progress(send=show, interval=0.0)
-        before = signal.signal(signal.SIGINT, lambda *_: progress.cancelled.set())
-        try:
-            result = service.perform(uuid.uuid4().hex, raw, worker, progress, folder=folder, pictures=pictures)
-        finally:
-            signal.signal(signal.SIGINT, before)
+        progress.send = show
+        result = service.perform(uuid.uuid4().hex, raw, worker, progress, folder=folder, pictures=pictures)
         bar.update(task, completed=1.0, description="done")
-    if raw.get("delivery", "local") != "local":
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / RESULT_NAME).write_text(json.dumps(result, indent=2))
-    if as_json:
-        say(json.dumps(result, indent=2))
-        return
-    for warning in result["warnings"]:
-        console.print(warning, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    intermediates = result.get("intermediates") or {}
-    for url in [result[k] for k in ("svg_url", "png_url", "report_url", "pdf_url") if k in result] + list(intermediates.values()):
-        say(str(folder.resolve() / url.rpartition("/")[2]) if url.startswith("file://") else url.split(",", 1)[0][:200])
-    say(str(folder.resolve() / RESULT_NAME))
+    return result
 
 
 @app.command()

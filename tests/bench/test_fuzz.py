@@ -87,7 +87,7 @@ def test_pictures() -> None:
 
 def test_what_the_fuzzing_process_itself_holds_counts_for_nothing() -> None:
     """Both ways: the short run begun by a process of over 2 GB, and decoders forked from it."""
-    code = "from tests import test_fuzz; test_fuzz.pictures(60, 1); seen = forked(decoder.read); print(seen.bytes, seen.wrong)"
+    code = "from tests.bench import test_fuzz; test_fuzz.pictures(60, 1); seen = forked(decoder.read); print(seen.bytes, seen.wrong)"
     said = ran("-c", BALLAST + code)
     added, wrong = said.split()
     assert wrong == "None"

@@ -38,7 +38,7 @@ def test_measuring_is_quick_and_plausible():
 
 
 def test_a_network_takes_about_what_is_said():
-    """A chain of plain convolutions, processor time against processor time: within a factor of four, whatever else is running."""
+    """A chain of plain convolutions, processor time against processor time: within a factor of ten: another order would be a wrong formula."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -57,4 +57,4 @@ def test_a_network_takes_about_what_is_said():
     finally:
         torch.set_num_threads(before)
     rate, tflop = 2 * 1024**3 / took[0] / 1e12, 4 * 2 * 64 * 64 * 9 * 128 * 128 / 1e12
-    assert 0.25 < took[1] / expected_seconds(tflop, rate) < 4
+    assert 0.1 < took[1] / expected_seconds(tflop, rate) < 10
