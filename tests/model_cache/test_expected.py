@@ -38,7 +38,7 @@ def test_measuring_is_quick_and_plausible():
 
 
 def test_a_network_takes_about_what_is_said():
-    """A chain of plain convolutions, processor time against processor time: within a factor of ten: another order would be a wrong formula."""
+    """A chain of plain convolutions, processor time against processor time: within a factor of ten."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
