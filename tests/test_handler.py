@@ -17,6 +17,7 @@ from PIL import Image
 
 from pipeline.errors import Code, JobError
 from pipeline.sample import scene
+from tests.support import quick
 from tests.support.pictures import save
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def photo() -> str:
 
 
 def environment(tmp_path, **more):
-    return {**os.environ, "ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), **more}
+    return {**os.environ, "ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), **quick.VARIABLE, **more}
 
 
 def run(tmp_path, job, **more):
@@ -204,7 +205,7 @@ def door(tmp_path, monkeypatch):
     import handler
 
     def start(**more):
-        for name, value in {"ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), **more}.items():
+        for name, value in {"ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), **quick.VARIABLE, **more}.items():
             monkeypatch.setenv(name, value)
         handler.worker.cache_clear()
         return handler

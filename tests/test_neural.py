@@ -41,6 +41,15 @@ SMALL = {
 ON_VOLUME = Volume(Path(), load_catalogue())
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_windows():
+    """LaMa has its published size even here: what it sees is smaller instead."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.phase1_sanitize.inpaint_neural.LARGEST_WINDOW", 256)
+        patch.setattr("pipeline.phase1_sanitize.inpaint_neural.LEAN_WINDOW", 128)
+        yield
+
+
 @pytest.fixture(scope="session")
 def config(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("config") / "small.yaml"

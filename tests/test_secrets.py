@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support import quick
 from tests.support.control_plane import ControlPlane, Fault
 from tests.support.real_worker import RealWorker, bucket_environment, drawn
 from tests.support.s3_service import S3Service
@@ -34,6 +35,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "pLaNt3dAwsS3cret",
     "LOG_LEVEL": "debug",
     "ENGINE": "classical",
+    **quick.VARIABLE,
 }
 BUCKET = {
     "BUCKET_ENDPOINT_URL": "http://127.0.0.1:9",

@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response
 
 from model_cache import embedded
 from tests.conftest import NETWORKS
+from tests.support import quick
 from tests.support.browser import Witness, chromium, violations
 from tests.support.serving import NO_NETWORKS
 
@@ -35,7 +36,7 @@ def started(folder: Path, **settings: str) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ENGINE": "classical", "OUTPUT_DIR": str(folder)}
-    environment[embedded.VARIABLE] = NO_NETWORKS
+    environment |= {embedded.VARIABLE: NO_NETWORKS, **quick.VARIABLE}
     command = [sys.executable, "-m", "server", "--port", str(port)]
     with (folder / "server.log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment | settings, stdout=log, stderr=log)

@@ -102,7 +102,9 @@ def start(pod: Pod, database: Database, engine: service.Worker, monkeypatch: pyt
     `fault`: what then happens while it draws. Nothing is drawn: queue, files and deliveries are the real ones."""
     held: dict[str, tuple[str, Exception | None, Attempt]] = {}
 
-    def attempt(job_id: str, raw: object, worker: service.Worker, progress: Progress, staging: service.Staging) -> service.Delivered:
+    def attempt(
+        job_id: str, raw: object, worker: service.Worker, progress: Progress, staging: service.Staging, pictures: service.Pictures
+    ) -> service.Delivered:
         lease = staging.folder.name
         at, fault, one = held[lease]
         if at == "draw":

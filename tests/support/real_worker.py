@@ -17,6 +17,7 @@ from PIL import Image
 
 from delivery import Bucket
 from pipeline.sample import scene
+from tests.support import quick
 from tests.support.control_plane import ControlPlane
 from tests.support.pictures import save
 
@@ -69,6 +70,7 @@ class RealWorker:
             "OUTPUT_DIR": str(folder / "out"),
             "WORKER_STATE": str(folder / f"{pod}.state"),
             "PYTHONPATH": str(ROOT),
+            **quick.VARIABLE,
         }
         wanted = {**kept, **given, **plane.environment(pod), **more}
         self.environment = {name: value for name, value in wanted.items() if value is not None}

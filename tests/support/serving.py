@@ -17,13 +17,14 @@ import httpx
 from PIL import Image
 
 from model_cache import embedded
+from tests.support import quick
 from tests.support.pictures import save
 
 ROOT = Path(__file__).parents[2]
 #: A quick job: a small square, a given box, and nothing to look for.
 QUICK = {"size": 1024, "vehicle_box": [0.1, 0.1, 0.9, 0.9], "remove": []}
 #: One that takes some seconds.
-SLOW = {"size": 4096, "vehicle_box": [0.1, 0.1, 0.9, 0.9]}
+SLOW = {"size": 8192, "vehicle_box": [0.1, 0.1, 0.9, 0.9]}
 #: Servers here do without the embedded networks, which take seconds a job; those that are to find a vehicle say where they are.
 NO_NETWORKS = "/no networks here"
 JOB_SECONDS = 300  # how long a job may take on a busy machine
@@ -128,7 +129,8 @@ def free_port() -> int:
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "NUMBA_CACHE_DIR") if name in os.environ}
-    return kept | {"ENGINE": "classical", "OUTPUT_DIR": str(folder), embedded.VARIABLE: NO_NETWORKS} | settings
+    own = {"ENGINE": "classical", "OUTPUT_DIR": str(folder), embedded.VARIABLE: NO_NETWORKS, **quick.VARIABLE}
+    return kept | own | settings
 
 
 @contextmanager
