@@ -13,7 +13,7 @@ import structlog
 import torch
 
 from model_cache.held import AS_LOADED, Held, host_memory
-from model_cache.loaders import load
+from model_cache.loaders import building, load
 from model_cache.residency import Plan, Use, plan, to_evict, weight_budget
 from model_cache.volume import Volume
 
@@ -191,7 +191,8 @@ class ModelCache:
         if kept.key == one.key:
             return
         try:
-            kept.changed(one.prepare(kept.loaded))
+            with building:
+                kept.changed(one.prepare(kept.loaded))
         except BaseException:
             del self._kept[one.name]  # it may be half changed
             raise

@@ -47,9 +47,10 @@ class Text:
     text_encoder_2: Any
 
 
-#: transformers switches the tying of weights off for the whole process while it builds a network: a second one that is built meanwhile by
-#: another thread, such as a job's beside the warm-up's, would lack its tied tensors, and tying might stay off.
-_building = threading.Lock()
+#: While transformers, diffusers or accelerate build a network, they change for the whole process how modules are made: weights are not
+#: tied, not initialised, or put nowhere. A module that another thread makes meanwhile, such as a job's beside the warm-up's, comes out
+#: wrong. So whoever makes modules holds this.
+building = threading.RLock()
 
 
 def load(volume: Volume, name: str, dtype: torch.dtype, streamed: bool = False) -> Any:
@@ -64,7 +65,7 @@ def load(volume: Volume, name: str, dtype: torch.dtype, streamed: bool = False) 
     volume.require([name])
     model = volume.catalogue[name]
     home = volume.home(name)
-    with _building, _broken_where_raised(name, home):
+    with building, _broken_where_raised(name, home):
         for file in model.files:
             if file.endswith(".safetensors"):
                 read_header(_weights(home, file))

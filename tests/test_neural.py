@@ -41,15 +41,6 @@ SMALL = {
 ON_VOLUME = Volume(Path(), load_catalogue())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_windows():
-    """LaMa has its published size even here: what it sees is smaller instead."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.phase1_sanitize.inpaint_neural.LARGEST_WINDOW", 256)
-        patch.setattr("pipeline.phase1_sanitize.inpaint_neural.LEAN_WINDOW", 128)
-        yield
-
-
 @pytest.fixture(scope="session")
 def config(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("config") / "small.yaml"
@@ -108,7 +99,7 @@ def do(neural_engine, sample, tmp_path):
     def run(progress=None, steps=None, name="job", **more):
         place = environment("unused", OUTPUT_DIR=str(tmp_path / "out"))
         worker = service.Worker(place, neural_engine.settings, steps or neural_engine.steps, None)
-        job = {"image_base64": photo, "size": 1024, "num_inference_steps": 2, "allow_low_iou": True, "remove": ["text"], **more}
+        job = {"image_base64": photo, "size": 1024, "num_inference_steps": 2, "allow_low_iou": True, "remove": [], **more}
         if steps is not None and steps.redraw is None:
             del job["num_inference_steps"]
         return service.perform(name, job, worker, progress or Progress())
@@ -126,7 +117,7 @@ def opened(result, name):
 
 
 def test_a_whole_job(do, neural_engine):
-    result = do(outputs=["svg", "png", "report", "intermediates"])
+    result = do(remove=["text"], outputs=["svg", "png", "report", "intermediates"])
     assert (result["status"], result["engine"]) == ("completed", "neural")
     assert result["draw"] == {"seed": 42, "steps": 2, "depth_weight": 0.6, "canny_weight": 0.4}
     assert 0 <= result["quality"]["iou"] <= 1
@@ -169,8 +160,9 @@ def healthy(do, kept):
 
 
 def test_the_same_job_gives_the_same_bytes_and_loads_nothing_again(do, neural_engine, healthy):
+    cleaned = svg(do(name="cleaned", remove=["text"]))
     loads = dict(cache_of(neural_engine.steps).loads)
-    assert svg(do(name="again")) == healthy
+    assert svg(do(name="again", remove=["text"])) == cleaned != healthy
     assert svg(do(name="other", seed=7)) != healthy
     assert dict(cache_of(neural_engine.steps).loads) == loads
     assert max(loads.values()) == 1
@@ -179,7 +171,7 @@ def test_the_same_job_gives_the_same_bytes_and_loads_nothing_again(do, neural_en
 def test_the_handler_does_a_neural_job(tmp_path, volume, config, sample):
     """As a process of its own, by the real SDK; the shim stands before everything else, for the processor's torch."""
     photo = base64.b64encode(save(Image.fromarray(sample.rgb), "JPEG")).decode()
-    job = {"image_base64": photo, "size": 1024, "num_inference_steps": 1, "allow_low_iou": True, "preset": "best"}
+    job = {"image_base64": photo, "size": 1024, "num_inference_steps": 1, "allow_low_iou": True, "preset": "best", "remove": []}
     (tmp_path / "test_input.json").write_text(json.dumps({"id": "one", "input": job}))
     start = "import runpy, tests.support.torchvision_shim; runpy.run_path('{}', run_name='__main__')".format(ROOT / "handler.py")
     told = {"ENGINE": "neural", "MODEL_VOLUME_PATH": str(volume), "PIPELINE_CONFIG": str(config), "OUTPUT_DIR": str(tmp_path / "out")}
@@ -443,3 +435,10 @@ def test_a_draft_is_drawn_in_few_steps_or_says_that_it_cannot(volume, tmp_path, 
     steps = service.start(environment(copy), settings.load(config)).steps
     result = do(steps=steps, preset="draft")
     assert any(w.startswith("FAST_LORA_MISSING: ") for w in result["warnings"])
+
+
+def test_a_job_that_comes_while_the_networks_are_built(volume, config, do):
+    """It makes modules of its own meanwhile: its attentions are fused."""
+    for _ in range(2):
+        steps = service.start(environment(volume), settings.load(config)).steps
+        assert do(steps=steps, num_inference_steps=1)["status"] == "completed"

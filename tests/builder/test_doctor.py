@@ -99,14 +99,6 @@ class Sections(HTMLParser):
             self.words.setdefault(self._at, []).append(data.strip())
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_windows():
-    """LaMa has its published size even here: what it sees is smaller instead."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pipeline.phase1_sanitize.inpaint_neural.LARGEST_WINDOW", 256)
-        yield
-
-
 @pytest.fixture(scope="module")
 def whole(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, str, list[str]]:
     folder = tmp_path_factory.mktemp("doctor")
