@@ -34,11 +34,10 @@ class Prepared:
 class ModelCache:
     """The networks of one worker. One job at a time uses it; a lock keeps a second thread from seeing a half-moved network."""
 
-    def __init__(self, volume: Volume, device: torch.device, budget: int | None, plan: Plan | None = None, streamed: bool = False) -> None:
+    def __init__(self, volume: Volume, device: torch.device, budget: int | None, plan: Plan | None = None) -> None:
         """`budget`: bytes of weights that may be on `device` at once, None for all; a test may give one on the processor too.
 
         `plan` says what stays there and what becomes of the others; without one they all take turns and wait in host memory.
-        `streamed`: weights are read by Run:ai's streamer, see `loaders.load`.
         """
         self.volume = volume
         self.device = device
@@ -51,7 +50,6 @@ class ModelCache:
         #: Held by whoever computes with what was taken, for as long as it must not be moved away.
         self.busy = threading.RLock()
         self._plan = plan
-        self._streamed = streamed
         self._relieved = False
         self._kept: OrderedDict[str, Held] = OrderedDict()  # the least recently used first
         self._arriving: Mapping[str, Future[None]] = {}
@@ -149,8 +147,7 @@ class ModelCache:
 
     def _load(self, name: str) -> Held:
         start = time.perf_counter()
-        how = {"streamed": True} if self._streamed else {}
-        kept = Held.of(load(self.volume, name, self.dtype(name), **how))
+        kept = Held.of(load(self.volume, name, self.dtype(name)))
         log.info("model_loaded", model=name, seconds=round(time.perf_counter() - start, 3), bytes=kept.size)
         return kept
 
@@ -212,16 +209,15 @@ def _unchanged(loaded: Any) -> Any:
     return loaded
 
 
-def open_cache(volume: Volume, device: torch.device, uses: Sequence[Use] = (), rounds: int = 1, streamed: bool = False) -> ModelCache:
+def open_cache(volume: Volume, device: torch.device, uses: Sequence[Use] = (), rounds: int = 1) -> ModelCache:
     """An empty cache that keeps to a plan for the card's free memory; on the processor everything stays.
 
-    `uses`: what a job has on the card together, step by step; `rounds`: of its drawing, see `residency.plan`;
-    `streamed`: see `ModelCache`.
+    `uses`: what a job has on the card together, step by step; `rounds`: of its drawing, see `residency.plan`.
     """
     if device.type != "cuda":
-        return ModelCache(volume, device, None, streamed=streamed)
+        return ModelCache(volume, device, None)
     budget = weight_budget(torch.cuda.mem_get_info(device)[0])
     sizes = {name: volume.catalogue[name].bytes() or 0 for use in uses for name in use}
     made = plan(sizes, uses, budget, host_memory(), rounds) if uses else None
     log.info("residency", budget=budget, **({} if made is None else asdict(made)))
-    return ModelCache(volume, device, budget, made, streamed)
+    return ModelCache(volume, device, budget, made)

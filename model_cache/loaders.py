@@ -20,7 +20,6 @@ from torch import nn
 from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel
 from model_cache.headers import read_header
-from model_cache.streaming import stream, stream_diffusers, stream_transformers
 from model_cache.volume import Volume
 
 log = structlog.get_logger()
@@ -53,11 +52,11 @@ class Text:
 building = threading.RLock()
 
 
-def load(volume: Volume, name: str, dtype: torch.dtype, streamed: bool = False) -> Any:
+def load(volume: Volume, name: str, dtype: torch.dtype) -> Any:
     """Read a model of the catalogue from the volume into host memory, its weights as `dtype`, ready for inference.
 
     Files are mapped: weights that are stored as `dtype` are in memory once, as the system's page cache, and go to a card from there;
-    others are converted one tensor at a time. `streamed`: by Run:ai's streamer instead, into memory of their own.
+    others are converted one tensor at a time.
 
     transformers → `Loaded`; diffusers and birefnet → the module; spandrel → its descriptor; sdxl-text → `Text`; json → the object;
     tensors → name → tensor as stored. Raises `MissingModels`, `BrokenModel`.
@@ -71,7 +70,7 @@ def load(volume: Volume, name: str, dtype: torch.dtype, streamed: bool = False) 
                 read_header(_weights(home, file))
             elif file.endswith(".json"):
                 _json(home / file)
-        return _LOADERS[model.kind](model, home, dtype, streamed)
+        return _LOADERS[model.kind](model, home, dtype)
 
 
 def modules(loaded: Any) -> tuple[nn.Module, ...]:
@@ -103,10 +102,6 @@ def _weights(home: Path, file: str) -> Path:
     """A file of weights; in the hub's cache its name may be that of the 16-bit variant."""
     own = home / file
     return own if own.is_file() else own.with_suffix(f".{VARIANT}{own.suffix}")
-
-
-def _tensors_of(path: Path, streamed: bool) -> dict[str, torch.Tensor]:
-    return stream(path, None) if streamed else load_file(path)
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -151,49 +146,45 @@ def _tensors(net: nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
     yield from net.named_buffers()
 
 
-def _pretrained(kind: Any, home: Path, dtype: torch.dtype, file: str, streamed: bool) -> Any:
+def _pretrained(kind: Any, home: Path, dtype: torch.dtype, file: str) -> Any:
     """A network of transformers or diffusers. Wrong shapes are let through the library and refused here, with one sentence."""
     weights = _weights(home, Path(file).name)
-    if streamed:
-        library = stream_diffusers if hasattr(kind, "load_config") else stream_transformers
-        net, info = library(kind, home, weights, dtype)
-    else:
-        net, info = kind.from_pretrained(
-            home,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,
-            variant=None if weights.name == Path(file).name else VARIANT,
-        )
+    net, info = kind.from_pretrained(
+        home,
+        dtype=dtype,
+        local_files_only=True,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,
+        variant=None if weights.name == Path(file).name else VARIANT,
+    )
     _check_loading(file, net, info)
     return net.eval().requires_grad_(False)
 
 
-def _load_transformers(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> Loaded:
+def _load_transformers(model: Model, home: Path, dtype: torch.dtype) -> Loaded:
     import transformers  # noqa: PLC0415 - seconds
 
     transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     _check_architecture(model, home)
-    net = _pretrained(getattr(transformers, str(model.network)), home, dtype, model.weights[0], streamed)
+    net = _pretrained(getattr(transformers, str(model.network)), home, dtype, model.weights[0])
     kind = getattr(transformers, str(model.processor))
     return Loaded(net, kind.from_pretrained(home, local_files_only=True, trust_remote_code=False))
 
 
-def _load_diffusers(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> nn.Module:
+def _load_diffusers(model: Model, home: Path, dtype: torch.dtype) -> nn.Module:
     import diffusers  # noqa: PLC0415 - seconds
 
     _check_architecture(model, home)
-    net: nn.Module = _pretrained(getattr(diffusers, str(model.network)), home, dtype, model.weights[0], streamed)
+    net: nn.Module = _pretrained(getattr(diffusers, str(model.network)), home, dtype, model.weights[0])
     return net
 
 
-def _load_spandrel(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> Any:
+def _load_spandrel(model: Model, home: Path, dtype: torch.dtype) -> Any:
     import spandrel  # noqa: PLC0415 - seconds
 
     try:
-        descriptor = spandrel.ModelLoader().load_from_state_dict(_tensors_of(_weights(home, model.weights[0]), streamed))
+        descriptor = spandrel.ModelLoader().load_from_state_dict(load_file(_weights(home, model.weights[0])))
     except spandrel.UnsupportedModelError as error:
         raise ValueError(f"{model.weights[0]} is of no architecture that is known") from error
     if descriptor.architecture.id != model.network:
@@ -202,13 +193,13 @@ def _load_spandrel(model: Model, home: Path, dtype: torch.dtype, streamed: bool)
     return descriptor
 
 
-def _load_birefnet(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> nn.Module:
+def _load_birefnet(model: Model, home: Path, dtype: torch.dtype) -> nn.Module:
     from model_cache.birefnet import from_checkpoint  # noqa: PLC0415 - imports torchvision and transformers
 
-    return from_checkpoint(_tensors_of(_weights(home, model.weights[0]), streamed), dtype)
+    return from_checkpoint(load_file(_weights(home, model.weights[0])), dtype)
 
 
-def _load_text(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> Text:  # noqa: ARG001 - one signature for all
+def _load_text(model: Model, home: Path, dtype: torch.dtype) -> Text:  # noqa: ARG001 - one signature for all
     from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: PLC0415 - seconds
     from transformers.utils import logging  # noqa: PLC0415
 
@@ -216,20 +207,20 @@ def _load_text(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> 
     return Text(
         CLIPTokenizer.from_pretrained(home / "tokenizer", local_files_only=True),
         CLIPTokenizer.from_pretrained(home / "tokenizer_2", local_files_only=True),
-        _pretrained(CLIPTextModel, home / "text_encoder", dtype, "text_encoder/model.safetensors", streamed),
-        _pretrained(CLIPTextModelWithProjection, home / "text_encoder_2", dtype, "text_encoder_2/model.safetensors", streamed),
+        _pretrained(CLIPTextModel, home / "text_encoder", dtype, "text_encoder/model.safetensors"),
+        _pretrained(CLIPTextModelWithProjection, home / "text_encoder_2", dtype, "text_encoder_2/model.safetensors"),
     )
 
 
-def _load_json(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> dict[str, Any]:  # noqa: ARG001 - one signature for all
+def _load_json(model: Model, home: Path, dtype: torch.dtype) -> dict[str, Any]:  # noqa: ARG001 - one signature for all
     return _json(home / model.files[0])
 
 
-def _load_tensors(model: Model, home: Path, dtype: torch.dtype, streamed: bool) -> dict[str, torch.Tensor]:  # noqa: ARG001 - one signature for all
-    return _tensors_of(_weights(home, model.weights[0]), streamed)
+def _load_tensors(model: Model, home: Path, dtype: torch.dtype) -> dict[str, torch.Tensor]:  # noqa: ARG001 - one signature for all
+    return load_file(_weights(home, model.weights[0]))
 
 
-_LOADERS: Mapping[str, Callable[[Model, Path, torch.dtype, bool], Any]] = {
+_LOADERS: Mapping[str, Callable[[Model, Path, torch.dtype], Any]] = {
     "transformers": _load_transformers,
     "diffusers": _load_diffusers,
     "spandrel": _load_spandrel,

@@ -70,13 +70,9 @@ def _check_form(volume: Volume, name: str, file: str) -> None:
         raise BrokenModel(name, reason) from error
 
 
-def read_ahead(volume: Volume, names: Iterable[str], read: Read = pread, weights: bool = True) -> ReadAhead:
-    """The reading of all files of the models, not yet started; `weights` False: only of those that hold no tensors."""
-
-    def files(model: Model) -> list[str]:
-        return [file for file in model.files if weights or file not in model.weights]
-
-    return ReadAhead({name: [volume.file(name, file) for file in files(volume.catalogue[name])] for name in names}, read=read)
+def read_ahead(volume: Volume, names: Iterable[str], read: Read = pread) -> ReadAhead:
+    """The reading of all files of the models, not yet started."""
+    return ReadAhead({name: [volume.file(name, file) for file in volume.catalogue[name].files] for name in names}, read=read)
 
 
 class WarmUp:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -218,16 +217,12 @@ class Warming:
 def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> Networks:
     """What networks serve of an engine. The files are checked now, and being read when this returns (`Steps.warm_up`).
 
-    Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file whose size, header or form is wrong;
-    `SettingsError` for a loader that is not installed.
+    Raises `GPU_MISSING` for a drawing without a card, unless `insist`; `MODELS_MISSING` for a file whose size, header or form is wrong.
     """
     names = models_of(wanted, settings)
     with _told():
         changed = check(volume, names)
-    streamed = settings.model_cache.loader == "streamer"
-    if streamed and find_spec("runai_model_streamer") is None:
-        raise SettingsError("Setting model_cache.loader: the streamer is not installed (pip install runai-model-streamer==0.17.0).")
-    reading = read_ahead(volume, names, weights=not streamed).start()  # while torch is imported
+    reading = read_ahead(volume, names).start()  # while torch is imported
     try:
         return _warming(volume, wanted, settings, insist, reading, changed)
     except BaseException:
@@ -249,10 +244,8 @@ def _warming(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
     # The same picture from the same card, each time; TF32 is exact enough for the networks that stay in float32.
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
     torch.set_float32_matmul_precision("high")
-    torch.backends.cuda.matmul.allow_fp16_accumulation = settings.phase2.sdxl.fp16_accumulation
     device = torch.device("cuda" if on_card else "cpu")
-    streamed = settings.model_cache.loader == "streamer"
-    cache = open_cache(volume, device, uses_of(wanted, settings), settings.phase2.sdxl.num_inference_steps, streamed)
+    cache = open_cache(volume, device, uses_of(wanted, settings), settings.phase2.sdxl.num_inference_steps)
     names = models_of(wanted, settings)
     with _told():
         served = _served(cache, volume, wanted, settings)
@@ -343,6 +336,5 @@ def _redraw(cache: "ModelCache", volume: Volume, settings: Settings) -> Redraw:
         channels_last=sdxl.channels_last,
         compile=sdxl.compile,
         compile_cache=volume.path / "compiled",
-        cuda_graphs=sdxl.cuda_graphs,
     )
     return _guard(cache, make_redraw(cache, ways, volume.style(settings.phase2.lora.file), fast_lora(volume), volume.prompts()))

@@ -87,8 +87,6 @@ class Sdxl(_Section):
     fuse_qkv: bool
     channels_last: bool
     compile: bool
-    cuda_graphs: bool
-    fp16_accumulation: bool
 
 
 class Preset(_Section):
@@ -167,17 +165,10 @@ class Phase4(_Section):
     stroke: StrokeDefaults
 
 
-class Models(_Section):
-    """How networks are read."""
-
-    loader: Literal["mmap", "streamer"]
-
-
 class Settings(_Section):
     """Everything in `defaults.yaml`, checked."""
 
     input: Input
-    model_cache: Models
     steps: StepChoices
     phase0: Phase0
     phase1: Phase1

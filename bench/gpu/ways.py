@@ -73,11 +73,8 @@ ON_CARD = (
     Way("both, cuDNN tries its kernels", BOTH, lambda: _flag(torch.backends.cudnn, deterministic=False, benchmark=True)),
     Way("both, attention by cuDNN", BOTH, lambda: sdpa_kernel(SDPBackend.CUDNN_ATTENTION)),
     Way("both, attention by FlashAttention", BOTH, lambda: sdpa_kernel(SDPBackend.FLASH_ATTENTION)),
-    Way("both, sums in float16", BOTH, lambda: _flag(torch.backends.cuda.matmul, allow_fp16_accumulation=True)),
     Way("both, one union net", {**BOTH, "nets": "union"}),
-    Way("both, CUDA graphs", {**BOTH, "cuda_graphs": True}),
     Way("both, compiled", {**BOTH, "compile": True}),
-    Way("both, compiled, CUDA graphs", {**BOTH, "compile": True, "cuda_graphs": True}),
 )
 
 

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from pipeline.phase2_illustrate.diffusion.cuda_graph import captured
 from pipeline.phase2_illustrate.diffusion.noise_schedule import Schedule
 from pipeline.steps import Tell
 from pipeline.values import Gray, Rgb
@@ -167,11 +166,10 @@ def denoise(
     conditions: Sequence[Condition],
     guidance: float,
     tell: Tell,
-    graphs: bool = False,
 ) -> Tensor:
     """The latents after every step of the plan. `start` (1, 4, h, w), `fresh` (plan.fresh, 4, h, w), float32 on the card.
 
-    `tell` hears the share of the steps after each one and may raise. `graphs` replays the steps as CUDA graphs.
+    `tell` hears the share of the steps after each one and may raise.
     Raises `RuntimeError` naming the net whose output was not finite.
     """
     steps = len(plan.timesteps)
@@ -180,10 +178,7 @@ def denoise(
     latents = start
     for acting, numbers in _stretches(controls, steps):
         step: Callable[[Tensor, Tensor], Tensor] = partial(predict, net=net, controls=acting, conditions=conditions, guidance=guidance)
-        for k, i in enumerate(numbers):
-            # The stretch's first step runs as it is: libraries choose their kernels then, which cannot be captured.
-            if graphs and k == 1:
-                step = captured(step, latents, timesteps[i])
+        for i in numbers:
             known[1 + i] = step(latents, timesteps[i])[0]
             # A sum, not a matrix product: those may be rounded to TF32 on a card.
             latents = (mix[i, :, None, None, None] * known).sum(0, keepdim=True)

@@ -38,7 +38,7 @@ class DrawSettings:
     `nets`: two ControlNets, or the union net for both control images. `fuse_qkv`, `channels_last`: ways to compute the same faster.
     `compile`: use the transformer blocks' compiled code where `compile_cache` (a folder that `save_compiled` filled) has it for this
     torch and card; without it they run as they are. `compile_now`: compile what is not kept, in the first drawing; for the one who fills
-    that folder. `cuda_graphs`: replay the steps as CUDA graphs; not yet run on a card.
+    that folder.
     """
 
     nets: Literal["separate", "union"] = "separate"
@@ -47,7 +47,6 @@ class DrawSettings:
     compile: bool = False
     compile_cache: Path | None = None
     compile_now: bool = False
-    cuda_graphs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +96,7 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
             dtype = cache.dtype(UNET)
             conditions = prepare(told, brief.guidance > 1, cache.lean, rgb.shape[0], dtype, cache.device)
             controls = [_control(wish, net, dtype, cache.device) for wish in wishes]
-            graphs = settings.cuda_graphs and cache.device.type == "cuda" and not cache.lean
-            latents = denoise(start, fresh, plan, net, controls, conditions, brief.guidance, tell, graphs)
+            latents = denoise(start, fresh, plan, net, controls, conditions, brief.guidance, tell)
             (decoder,) = cache.take(vae(options))
             return decode(decoder, latents, cache.lean), warnings
 

@@ -1,7 +1,6 @@
 """The schedule as numbers against the samplers themselves, the loop's parts, and what is done to the nets."""
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.phase2_illustrate.diffusion import denoise, draw
+from pipeline.phase2_illustrate.diffusion import denoise
 from pipeline.phase2_illustrate.diffusion.denoise import Control, active
 from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw
 from pipeline.phase2_illustrate.diffusion.nets import NetOptions, compiled_code, controlnet, fuse_projections, load_compiled
@@ -108,25 +107,6 @@ def test_the_unet_in_16_bits_is_within_1_percent_in_every_step(tiny_volume: Path
         with torch.inference_mode():
             answer = rounded(latents.half(), timestep, text.half(), added_cond_kwargs=told, return_dict=False, **more)[0].float()
         assert 0 < float((answer - exact).norm() / exact.norm()) < 0.01
-
-
-def test_each_stretch_is_captured_once(tiny_volume: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What would be a CUDA graph on a card: never of a stretch's first step, never of two stretches in one."""
-    captures: list[list[float]] = []
-
-    def captured(step: Any, latents: Any, timestep: torch.Tensor) -> Any:
-        captures.append([])
-        return lambda *inputs: (captures[-1].append(float(inputs[1])), step(*inputs))[1]
-
-    monkeypatch.setattr(denoise, "captured", captured)
-    real = denoise.denoise
-    drawn = []
-    for graphs in (False, True):
-        monkeypatch.setattr(draw, "denoise", lambda *args, graphs=graphs: real(*args[:-1], graphs))
-        redraw = make_redraw(cache_of(tiny_volume), DrawSettings(), None, None, kept_prompts(tiny_volume))
-        drawn.append(redraw(RGB[:64, :64], replace(_small(), steps=8), lambda _: None)[0].tobytes())
-    assert drawn[0] == drawn[1]
-    assert [len(steps) for steps in captures] == [5, 1]
 
 
 def test_a_control_picture_is_of_0_to_1_in_three_channels() -> None:
