@@ -5,11 +5,13 @@ import json
 import time
 from dataclasses import dataclass
 
+from PIL import Image
+
 from pipeline import __version__
 from pipeline.errors import Code, JobError
 from pipeline.intake.photo import GivenMatte
 from pipeline.job import GENERATION, Job
-from pipeline.outputs.encode import label_png, png
+from pipeline.outputs.encode import label_picture
 from pipeline.phase0_vehicle.vehicle import VehicleSettings, find_vehicle
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings
@@ -172,16 +174,16 @@ def vehicle_box(finished: Finished) -> list[float]:
     return [] if place is None else list(finished.plate.frame.to_fractions(place))
 
 
-def intermediates(finished: Finished, job: Job) -> dict[str, bytes]:
-    """The pictures between the phases, by name, as PNG files; all show the same square."""
+def intermediates(finished: Finished, job: Job) -> dict[str, Image.Image]:
+    """The pictures between the phases, by name; all show the same square."""
     pictures = {
-        "clean_plate": png(finished.plate.rgb),
-        "matte": png(finished.plate.matte.alpha),
-        "illustration": png(finished.illustration.rgb),
-        "labels": label_png(finished.labels.labels, job.palette),
+        "clean_plate": Image.fromarray(finished.plate.rgb),
+        "matte": Image.fromarray(finished.plate.matte.alpha),
+        "illustration": Image.fromarray(finished.illustration.rgb),
+        "labels": label_picture(finished.labels.labels, job.palette),
     }
     if finished.illustration.edges is not None:
-        pictures["edges"] = png(finished.illustration.edges)
+        pictures["edges"] = Image.fromarray(finished.illustration.edges)
     if finished.illustration.depth is not None:
-        pictures["depth"] = png(finished.illustration.depth)
+        pictures["depth"] = Image.fromarray(finished.illustration.depth)
     return pictures

@@ -39,13 +39,13 @@ def report_html(
     *,
     photo: Rgb,
     svg: bytes,
-    intermediates: Mapping[str, bytes],
+    intermediates: Mapping[str, Image.Image],
     result: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> bytes:
     """The page as UTF-8.
 
-    `photo` (H, W, 3) sRGB is the whole upright photo; `svg` the drawing; `intermediates` PNG files of the working square by name
+    `photo` (H, W, 3) sRGB is the whole upright photo; `svg` the drawing; `intermediates` pictures of the working square by name
     (clean_plate, matte, …); `result` the public result of the contract, of which URLs are not shown; `settings` what the job asked
     for, by key, and nothing that is secret. The same input gives the same bytes.
     """
@@ -131,10 +131,8 @@ def _photo_rect(frame: Mapping[str, Any]) -> Rect:
     return (frame["x0"], frame["y0"], k * frame["photo_width"], k * frame["photo_height"])
 
 
-def _square_figure(name: str, data: bytes, frame: Mapping[str, Any]) -> str:
+def _square_figure(name: str, picture: Image.Image, frame: Mapping[str, Any]) -> str:
     """A picture of the working square, cut to the photo's part of it."""
-    with Image.open(io.BytesIO(data)) as opened:
-        picture: Image.Image = opened.copy()
     x, y, w, h = _photo_rect(frame)
     k = picture.width / float(frame["width"])
     left, top = min(picture.width - 1, max(0, math.ceil(x * k))), min(picture.height - 1, max(0, math.ceil(y * k)))

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import vtracer
 
-from pipeline.outputs.encode import label_png
 from pipeline.palette import Palette
 from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.tracer import Face, Traced, drawn_window
@@ -43,7 +42,7 @@ def trace_with_vtracer(image: LabelImage, palette: Palette, tolerance: float) ->
     """
     rows, columns = drawn_window(image)
     svg = vtracer.convert_raw_image_to_svg(
-        label_png(np.ascontiguousarray(image.labels[rows, columns]), palette),
+        png(label_picture(np.ascontiguousarray(image.labels[rows, columns]), palette)),
         img_format="png",
         colormode="color",
         hierarchical="stacked",

@@ -5,6 +5,7 @@ import dataclasses
 from delivery import Artifact
 from pipeline import __version__
 from pipeline.job import Draw, FrameSpec, Job, Quality, Removed, Result, Timings, Versions
+from pipeline.outputs.encode import png
 from pipeline.outputs.pdf import pdf_from_svg
 from pipeline.outputs.report import report_html, shown_settings
 from pipeline.run import Finished, intermediates, vehicle_box
@@ -81,7 +82,7 @@ def artifacts(finished: Finished, job: Job, result: Result, settings: Settings) 
         )
         made.append(Artifact.of("report.html", page))
     if "intermediates" in job.outputs:
-        made += [Artifact.of(f"{name}.png", data) for name, data in pictures.items()]
+        made += [Artifact.of(f"{name}.png", png(picture)) for name, picture in pictures.items()]
     return made
 
 

@@ -19,7 +19,7 @@ from pipeline import engines, log
 from pipeline.errors import Code, JobError
 from pipeline.intake.photo import decode, sniff
 from pipeline.job import Job, read
-from pipeline.outputs.encode import label_png, png
+from pipeline.outputs.encode import label_picture, png
 from pipeline.palette import Palette, normalize_hex, parse
 from pipeline.phase0_vehicle.vehicle import find_vehicle
 from pipeline.phase1_sanitize.sanitize import sanitize
@@ -158,7 +158,7 @@ def enforce_command(
     drawn = Illustration(rgb, _frame(side), _matte(matte, side), blank, None, None, None, 1)
     limits = EnforceSettings(settings.phase3.detail if detail is None else detail, settings.phase3.budget)
     image = enforce(drawn, colors, size, keep_background, _steps().upscale, limits, Progress())
-    _write(out, label_png(image.labels, colors))
+    _write(out, png(label_picture(image.labels, colors)))
     say(json.dumps({"regions": image.regions, "detail_changed_fraction": round(image.changed, 5)}))
 
 

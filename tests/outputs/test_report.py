@@ -60,13 +60,12 @@ RESULT = {
 }
 
 
-def png(array: np.ndarray, palette: bool = False) -> bytes:
+def picture(array: np.ndarray, palette: bool = False) -> Image.Image:
     image = Image.fromarray(array)
     if palette:
         image.putpalette([255, 0, 0, 0, 0, 255, 255, 255, 255])
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG", **({"transparency": 2} if palette else {}))
-    return buffer.getvalue()
+        image.info["transparency"] = 2
+    return image
 
 
 def photo(width: int = 512, height: int = 384) -> np.ndarray:
@@ -76,14 +75,14 @@ def photo(width: int = 512, height: int = 384) -> np.ndarray:
     return np.stack([np.broadcast_to(across, shape), np.broadcast_to(down[:, None], shape), np.full(shape, 90, np.uint8)], -1)
 
 
-LABELS = png((np.arange(2048 * 2048).reshape(2048, 2048) // 700000 % 3).astype(np.uint8), palette=True)
+LABELS = picture((np.arange(2048 * 2048).reshape(2048, 2048) // 700000 % 3).astype(np.uint8), palette=True)
 
 
 def page(**changes: object) -> str:
     given = {
         "photo": photo(),
         "svg": SVG,
-        "intermediates": {"labels": LABELS, "matte": png(np.zeros((64, 64), np.uint8))},
+        "intermediates": {"labels": LABELS, "matte": picture(np.zeros((64, 64), np.uint8))},
         "result": RESULT,
         "settings": {"size": 1024, "remove": ["text"], "vehicle_box": [0.1, 0.2, 0.9, 0.95]},
     }
@@ -157,7 +156,7 @@ def test_everything_of_the_result_is_escaped(evil: str) -> None:
     result["versions"] = {"worker": evil, "models": {evil: evil}}
     result["draw"]["steps"] = evil
     result["palette"] = [*RESULT["palette"], evil]
-    text = page(result=result, intermediates={evil: png(np.zeros((64, 64, 3), np.uint8))}, settings={"prompt": evil})
+    text = page(result=result, intermediates={evil: picture(np.zeros((64, 64, 3), np.uint8))}, settings={"prompt": evil})
     assert evil not in text or evil in harmless
     tags = {tag for tag, _ in Reader(text).elements}
     assert tags == {tag for tag, _ in Reader(harmless).elements}
