@@ -5,6 +5,7 @@ import re
 import numpy as np
 import vtracer
 
+from pipeline.outputs.encode import label_picture, png
 from pipeline.palette import Palette
 from pipeline.phase4_vectorize.planar import trace_planar
 from pipeline.phase4_vectorize.tracer import Face, Traced, drawn_window
