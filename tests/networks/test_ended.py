@@ -13,6 +13,7 @@ import pytest
 from model_cache.embedded import EFFICIENTNET, ISNET
 from tests.networks.conftest import ASSET, Machine
 from tests.networks.known import ONNX, SERVED, sha256
+from tests.support.signals import hears_interrupts
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +22,9 @@ def start(machine: Machine, **more: str) -> subprocess.Popen[str]:
     """`fetch --embedded` in a process of its own."""
     command = [sys.executable, "-m", "tests.networks.tiny_builder", f"{machine.hub.endpoint}/files/{ASSET}", "fetch", "--embedded"]
     environment = {**machine.environment(), **more}
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hears_interrupts
+    )
 
 
 def npm_process(machine: Machine) -> int:

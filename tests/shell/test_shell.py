@@ -18,6 +18,7 @@ from pipeline import service
 from pipeline.sample import scene
 from pipeline.shell import console, illustrate, phases
 from tests.support.pictures import save
+from tests.support.signals import hears_interrupts
 
 ROOT = Path(__file__).parents[2]
 
@@ -243,7 +244,9 @@ def test_ctrl_c_cancels(seconds, photo, tmp_path):
     pipe = tmp_path / "photo.jpg"  # the command waits for its picture, so that the moment of the signal is known
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "pipeline", str(pipe), "-o", str(tmp_path / "o"), "--size", "8192", "--background", "keep"]
-    job = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "ENGINE": "classical"}, stderr=subprocess.PIPE, text=True)
+    job = subprocess.Popen(
+        command, cwd=ROOT, env={**os.environ, "ENGINE": "classical"}, stderr=subprocess.PIPE, text=True, preexec_fn=hears_interrupts
+    )
     pipe.write_bytes(photo.read_bytes())
     time.sleep(seconds)
     assert job.poll() is None
