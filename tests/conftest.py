@@ -15,6 +15,7 @@ import pytest
 from model_cache import embedded
 from model_cache.errors import BrokenModel
 from pipeline import service, settings
+from tests.support import torchvision_shim as _shim  # noqa: F401 - before anything that imports torchvision
 from tests.support.s3_service import s3_service
 
 __all__ = ["s3_service"]

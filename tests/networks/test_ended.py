@@ -23,7 +23,13 @@ def start(machine: Machine, **more: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.networks.tiny_builder", f"{machine.hub.endpoint}/files/{ASSET}", "fetch", "--embedded"]
     environment = {**machine.environment(), **more}
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=hears_interrupts
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=hears_interrupts,  # noqa: PLW1509
     )
 
 

@@ -245,7 +245,12 @@ def test_ctrl_c_cancels(seconds, photo, tmp_path):
     os.mkfifo(pipe)
     command = [sys.executable, "-m", "pipeline", str(pipe), "-o", str(tmp_path / "o"), "--size", "8192", "--background", "keep"]
     job = subprocess.Popen(
-        command, cwd=ROOT, env={**os.environ, "ENGINE": "classical"}, stderr=subprocess.PIPE, text=True, preexec_fn=hears_interrupts
+        command,
+        cwd=ROOT,
+        env={**os.environ, "ENGINE": "classical"},
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=hears_interrupts,  # noqa: PLW1509
     )
     pipe.write_bytes(photo.read_bytes())
     time.sleep(seconds)
