@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.values import Box, Gray, Mask, Rgb
+from pipeline.values import Box, Gray, Mask, Plane, Rgb
 
 Picture = TypeVar("Picture", Rgb, Gray)
 
@@ -34,6 +34,17 @@ def window(mask: Mask, margin: int = 0) -> tuple[slice, slice]:
     x0, y0, x1, y1 = map(int, place)
     rows, columns = mask.shape
     return slice(max(0, y0 - margin), min(rows, y1 + margin)), slice(max(0, x0 - margin), min(columns, x1 + margin))
+
+
+def carried_outwards(rgb: Rgb, inside: Mask) -> tuple[Rgb, Plane]:
+    """The colours inside carried outwards: each outer pixel of (H, W, 3) takes the nearest inner one's; and how far that is, pixels.
+
+    `inside` (H, W) has at least one pixel.
+    """
+    distance, nearest = cv2.distanceTransformWithLabels((~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    table = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
+    table[nearest[inside]] = rgb[inside]
+    return np.ascontiguousarray(table[nearest]), np.asarray(distance, np.float32)
 
 
 def ellipse(radius: float) -> NDArray[np.uint8]:

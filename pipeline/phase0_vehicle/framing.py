@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.intake.photo import letterbox, placed
 from pipeline.phase0_vehicle.outline import Outline
+from pipeline.raster import carried_outwards, ellipse
 from pipeline.values import Box, Frame, Gray, Mask, Rgb
 
 #: Margin round the vehicle's bounds on each side, share of their longer side.
@@ -34,15 +35,11 @@ def laid(rgb: Rgb, outline: Outline, frame: Frame) -> tuple[Rgb, Gray]:
 def without_fringe(rgb: Rgb, inside: Mask) -> Rgb:
     """A cut-out (S, S, 3) whose pale rim has the colour of what lies inside it: what is left of a white background it was cut from."""
     depth = max(1, round(FRINGE * len(rgb)))
-    element = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * depth + 1, 2 * depth + 1))
-    core = cv2.erode(inside.astype(np.uint8), element) > 0
+    core = cv2.erode(inside.astype(np.uint8), ellipse(depth)) > 0
     rim = inside & ~core
     if not core.any() or not rim.any():
         return rgb
-    distance, nearest = cv2.distanceTransformWithLabels((~core).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    table = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
-    table[nearest[core]] = rgb[core]
-    inner = table[nearest]
+    inner, distance = carried_outwards(rgb, core)
     light, within = (cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)[..., 0].astype(np.float32) / 2.55 for picture in (rgb, inner))
     pale = rim & (light > within + PALER) & (distance <= 3 * depth)
     return np.where(pale[..., None], inner, rgb).astype(np.uint8)

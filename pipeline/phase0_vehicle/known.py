@@ -12,7 +12,7 @@ from pipeline.color import srgb_to_lab
 from pipeline.intake.photo import GivenMatte, turned_upright
 from pipeline.phase0_vehicle.looks import Grid, look_at, whole
 from pipeline.phase0_vehicle.outline import Outline
-from pipeline.raster import ellipse, mask_iou
+from pipeline.raster import carried_outwards, ellipse, mask_iou
 from pipeline.steps import Look
 from pipeline.values import Gray, Mask, Photo, Rgb
 
@@ -65,10 +65,7 @@ def without_canvas(photo: Photo) -> Rgb:
     """The photo (H, W, 3), what is transparent in it filled with the nearest opaque pixels' colours: no edge is left to stand out."""
     if photo.alpha is None or (opaque := photo.alpha > 127).all() or not opaque.any():
         return photo.rgb
-    _, nearest = cv2.distanceTransformWithLabels((~opaque).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    table = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
-    table[nearest[opaque]] = photo.rgb[opaque]
-    return np.asarray(table[nearest], np.uint8)
+    return carried_outwards(photo.rgb, opaque)[0]
 
 
 def is_cut_out(alpha: Gray) -> bool:

@@ -16,4 +16,3 @@ class Outline:
     alpha: Gray
     grid: Grid
     confidence: float | None
-    warnings: tuple[str, ...] = ()

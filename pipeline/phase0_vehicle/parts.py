@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.raster import ellipse
 from pipeline.values import Box, Gray, Mask, Plane
 
 #: Smaller parts than these are specks: shares of the picture and of the largest part.
@@ -41,10 +42,9 @@ def label(p: Plane) -> tuple[NDArray[np.int32], list[Part]]:
 def with_pieces(chosen: Part, labels: NDArray[np.int32]) -> frozenset[int]:
     """The number of the chosen part and those of the small ones close to it within its bounds."""
     mask = (labels == chosen.number).astype(np.uint8)
-    reach = 2 * max(1, round(NEAR * chosen.longer)) + 1
-    near = cv2.dilate(mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+    disc = ellipse(NEAR * chosen.longer)
+    near, room = cv2.dilate(mask, disc), len(disc) // 2
     x0, y0, x1, y1 = (int(v) for v in chosen.box)
-    room = reach // 2
     window = np.s_[max(0, y0 - room) : y1 + room, max(0, x0 - room) : x1 + room]
     touched = np.unique(labels[window][near[window] > 0])
     areas = np.bincount(labels.ravel())
@@ -69,8 +69,7 @@ def second_half(mask: Mask) -> float:
     """
     area, best = float(mask.sum()), 0
     for wear in WEARS:
-        reach = 2 * max(1, round(wear * np.sqrt(area))) + 1
-        worn = cv2.erode(np.pad(mask, 1).astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (reach, reach)))
+        worn = cv2.erode(np.pad(mask, 1).astype(np.uint8), ellipse(wear * float(np.sqrt(area))))
         _, _, stats, _ = cv2.connectedComponentsWithStats(worn)
         best = max(best, int(np.sort(stats[1:, cv2.CC_STAT_AREA])[-2]) if len(stats) > 2 else 0)
     return best / area

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
 from pipeline.phase2_illustrate.strokes import cut, drawn, joined, smoothed, thin, traced
-from pipeline.raster import window
+from pipeline.raster import ellipse, window
 from pipeline.values import Gray, Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -116,8 +116,7 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     within = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] > 5 * unit
     strength = np.where(within, np.maximum(strength, 0), 0).astype(np.float32)
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * round(6 * unit) + 1,) * 2)
-    crest &= strength > HALO * cv2.dilate(strength, disc)
+    crest &= strength > HALO * cv2.dilate(strength, ellipse(6 * unit))
     ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), WEAK, SURE))
     clear = cv2.distanceTransform((~boundary_of(labels[part])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit

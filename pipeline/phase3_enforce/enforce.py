@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,7 +10,7 @@ from pipeline.palette import Palette
 from pipeline.phase3_enforce import ciede2000, regions
 from pipeline.phase3_enforce.upscale_classical import upscale_mask
 from pipeline.progress import Progress
-from pipeline.raster import window
+from pipeline.raster import carried_outwards, window
 from pipeline.steps import Upscale
 from pipeline.values import Box, Illustration, LabelImage, Mask, Rgb
 
@@ -29,13 +28,10 @@ _MARGIN = 16
 
 
 def _extended(rgb: Rgb, inside: Mask) -> Rgb:
-    """The colours inside carried outwards, each outer pixel taking the nearest inner one: nothing bleeds in while scaling."""
+    """The colours inside carried outwards, where there are both: nothing bleeds in while scaling."""
     if inside.all() or not inside.any():
         return np.ascontiguousarray(rgb)
-    _, nearest = cv2.distanceTransformWithLabels((~inside).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    table = np.zeros((int(nearest.max()) + 1, 3), np.uint8)
-    table[nearest[inside]] = rgb[inside]
-    return np.ascontiguousarray(table[nearest])
+    return carried_outwards(rgb, inside)[0]
 
 
 def enforce(
