@@ -91,6 +91,6 @@ def _near(boxes: torch.Tensor, size: int) -> torch.Tensor:
     """(N, size, size) where a pixel's centre lies in its box, widened a little."""
     low, high = boxes[:, :2], boxes[:, 2:]
     more = (WIDENED * (high - low)).clamp(min=LEAST_WIDENED)
-    centres = torch.arange(size, device=boxes.device) + 0.5
+    centres = torch.arange(size, dtype=torch.float32, device=boxes.device) + 0.5
     between = (centres >= (low - more)[..., None]) & (centres <= (high + more)[..., None])
     return between[:, 1, :, None] & between[:, 0, None, :]
