@@ -20,6 +20,7 @@ _ADVICE = {
     "PathStyleDomainForbidden": _VIRTUAL,  # Tencent
     "VirtualHostDomainRequired": _VIRTUAL,  # Huawei
     "InvalidPathAccess": _VIRTUAL,  # Volcengine, BytePlus
+    **dict.fromkeys(("301", "302", "307", "308"), "redirects are not followed, so give the endpoint's final address"),
     "RequestTimeTooSkewed": "set the worker's clock",
     "PreconditionFailed": "an object that the key may not read is there already; choose another output_prefix",
     "NotImplemented": "let the key read objects there, so that an earlier delivery can be put back",

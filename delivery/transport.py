@@ -58,6 +58,13 @@ class _Body:
         self._response.close()
 
 
+class _Nothing:
+    """An answer without a body."""
+
+    def stream(self) -> Iterator[bytes]:
+        yield b""
+
+
 @contextmanager
 def _as_botocore(endpoint: str) -> Iterator[None]:
     """httpcore's errors as botocore's."""
@@ -89,9 +96,13 @@ def sender(bucket: Bucket, deadline: Deadline) -> Iterator[Callable[..., Any]]:
     backend = CheckedBackend(deadline, bucket.allow_private, socket.getaddrinfo)
     waits = {"connect": bucket.connect_timeout, "read": bucket.read_timeout, "write": bucket.read_timeout, "pool": bucket.read_timeout}
 
-    def send(request: Any, **_: object) -> Any:
+    def send(request: Any, event_name: str = "", **_: object) -> Any:
         from botocore.awsrequest import AWSResponse  # noqa: PLC0415
 
+        if event_name.endswith(".HeadBucket"):
+            # Nobody here asks this. botocore does, to learn the region behind a redirect that does not tell it, and asks again for
+            # the redirect of that request, and so on: a service that redirects everything would be asked hundreds of times.
+            return AWSResponse(request.url, 404, {}, _Nothing())
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""
         headers = [("Host", httpx.URL(request.url).netloc.decode("ascii"))]
         headers += [(name, value.decode("latin-1") if isinstance(value, bytes) else str(value)) for name, value in request.headers.items()]
