@@ -170,7 +170,7 @@ def _client(remote: Remote) -> Any:
         connect_timeout=10,
         read_timeout=120,  # a volume answers late when it puts the parts of a large file together
         retries={"max_attempts": 5, "mode": "standard"},
-        s3={"addressing_style": "path"} if remote.endpoint else {},
+        s3={"addressing_style": "path"} if remote.endpoint else {},  # RunPod's volumes know no other
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
     )

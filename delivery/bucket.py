@@ -1,4 +1,4 @@
-"""Which bucket, as a value: from the deployment's settings or from a job's own `s3Config`."""
+"""Which bucket, and how it is addressed (path or virtual, region), as a value: the deployment's, or that of a job's own `s3Config`."""
 
 import ipaddress
 import re
@@ -14,7 +14,7 @@ MAX_URL_EXPIRY_SECONDS = 7 * 24 * 3600  # signature version 4 allows no more
 DEFAULT_REGION = "us-east-1"
 
 #: Where an address has the bucket's name: in its path (`https://host/NAME/key`), or before its host (`https://NAME.host/key`).
-Style: TypeAlias = Literal["path", "virtual"]
+Addressed: TypeAlias = Literal["path", "virtual"]
 Addressing: TypeAlias = Literal["auto", "path", "virtual"]
 
 #: A name that can stand before a host, as botocore sees it; with dots only where no certificate has to fit.
@@ -37,9 +37,9 @@ _RUNPOD_HOST = re.compile(r"s3api-([a-z0-9-]+)\.runpod\.io")
 class Bucket:
     """A bucket of an S3 service and how to speak with it. Its printed form shows neither key.
 
-    `endpoint_url` None is AWS; `region` None is derived (`signing_region`), and so is what `addressing` leaves open (`style`). Timeouts are
-    seconds per wait, `max_attempts` counts the first one, `seconds` bound a whole delivery or fetch. `deployments`: the worker's own
-    bucket, not one that a job brought; `allow_private`: its addresses may be private.
+    `endpoint_url` None is AWS; `region` None is derived (`signing_region`), and so is what `addressing` leaves open (`addressing_of`).
+    Timeouts are seconds per wait, `max_attempts` counts the first one, `seconds` bound a whole delivery or fetch. `deployments`: the
+    worker's own bucket, not one that a job brought; `allow_private`: its addresses may be private.
     """
 
     endpoint_url: str | None
@@ -148,7 +148,7 @@ def bucket_from_s3_config(
         deployments=False,
         allow_private=allow_private,
     )
-    check_endpoint(plain if style(bucket) == "path" else plain.replace("://", f"://{name}.", 1))
+    check_endpoint(plain if addressing_of(bucket) == "path" else plain.replace("://", f"://{name}.", 1))
     return bucket
 
 
@@ -194,7 +194,7 @@ def plain_endpoint(endpoint: str, name: str, addressing: Addressing = "auto") ->
     return plain, "virtual" if addressing == "auto" and _before_host(name, plain) else addressing
 
 
-def style(bucket: Bucket) -> Style:
+def addressing_of(bucket: Bucket) -> Addressed:
     """Where requests and signed URLs have the bucket's name.
 
     Left open, it is before the host at AWS and at services that know nothing else, and in the path where any other endpoint is given:

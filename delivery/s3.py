@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from delivery.artifact import Artifact, in_order, safe_prefix
-from delivery.bucket import Bucket, signing_region, style
+from delivery.bucket import Bucket, addressing_of, signing_region
 from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
 from delivery.transport import sender
 from pipeline.errors import Code, JobError
@@ -210,7 +210,7 @@ def _client(bucket: Bucket, deadline: Deadline) -> Iterator[Any]:
         connect_timeout=bucket.connect_timeout,
         read_timeout=bucket.read_timeout,
         retries={"mode": "standard", "total_max_attempts": bucket.max_attempts},
-        s3={"addressing_style": style(bucket)},
+        s3={"addressing_style": addressing_of(bucket)},
         # Cloudflare R2, Backblaze, older MinIO and Swift refuse the checksum trailers that newer boto3 adds unasked
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Self
 
 import structlog
@@ -79,10 +80,19 @@ class WarmUp:
     """Builds the models of a cache while their files are being read. `close` ends both and leaves no thread behind."""
 
     def __init__(
-        self, cache: "ModelCache", names: Sequence[str], reading: ReadAhead, changed: Changed, last: Callable[[], None] | None = None
+        self,
+        cache: "ModelCache",
+        names: Sequence[str],
+        reading: ReadAhead,
+        changed: Changed,
+        last: Callable[[], None] | None = None,
+        told: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """`names` in the order of use, all in `reading`, which was started; `last`: done when all models are there, unless one failed."""
-        self._cache, self._names, self._reading, self._changed, self._last = cache, tuple(names), reading, changed, last
+        """`names` in the order of use, all in `reading`, which was started; `last`: done when all models are there, unless one failed.
+
+        Whoever waits gets `MissingModels` and `BrokenModel` through `told`, in which a caller may turn them into errors of its own.
+        """
+        self._cache, self._names, self._reading, self._changed, self._last, self._told = cache, tuple(names), reading, changed, last, told
         self._arrivals: dict[str, Future[None]] = {name: Future() for name in self._names}
         self._ended: Future[None] = Future()
         self._stopped = threading.Event()
@@ -94,16 +104,22 @@ class WarmUp:
         self._thread.start()
         return self
 
-    def wait(self, names: Iterable[str] | None = None) -> None:
-        """Until these models, or all, are ready. Raises what is wrong with the first of them that has something wrong."""
-        for name in self._names if names is None else names:
-            self._arrivals[name].result()
+    def first(self) -> None:
+        """Wait until the first model is ready. Raises what is wrong with it."""
+        self.wait(self._names[:1])
 
     def join(self) -> None:
-        """Until everything is over, failed or not. Raises what `last` raised."""
+        """Wait until all are, and until `last` is done. Raises what is wrong with the first of them, and what `last` raised."""
+        self.wait(self._names)
         self._thread.join()
         if self._ended.done():
             self._ended.result()
+
+    def wait(self, names: Iterable[str]) -> None:
+        """Wait until these models are ready. Raises what is wrong with the first of them that has something wrong."""
+        with self._told():
+            for name in names:
+                self._arrivals[name].result()
 
     def close(self) -> None:
         """End reading and building, after the model under way. What had not arrived is read by whoever takes it."""

@@ -1,4 +1,7 @@
-"""What can go wrong in a job, as one kind of value: a code and one sentence the caller can act on."""
+"""What can go wrong in a job, as one kind of value: a code and one sentence the caller can act on.
+
+The sentences stand where they are raised, as constants or in place. The pages' advice for a code is in `outputs/viewer/texts.js`.
+"""
 
 from enum import StrEnum
 

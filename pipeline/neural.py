@@ -124,7 +124,7 @@ class Networks:
     models: Mapping[str, str] = field(default_factory=dict)
     expected_seconds: Mapping[str, float] = field(default_factory=dict)
     watch_memory: WatchMemory | None = None
-    warm_up: "Warming | None" = None
+    warm_up: WarmUp | None = None
 
 
 def _guard(cache: "ModelCache", step: Callable[Given, Answer]) -> Callable[Given, Answer]:
@@ -191,29 +191,6 @@ def _watch_memory() -> WatchMemory:
     return watch
 
 
-@dataclass(frozen=True, slots=True)
-class Warming:
-    """The warm-up of one engine, its errors those of a job."""
-
-    names: tuple[str, ...]
-    warm_up: WarmUp
-
-    def first(self) -> None:
-        """Wait until the first network is ready. Raises `MODELS_MISSING`."""
-        with _told():
-            self.warm_up.wait(self.names[:1])
-
-    def join(self) -> None:
-        """Wait until all are, and the first drawing is made. Raises `MODELS_MISSING`, and what that drawing raised."""
-        with _told():
-            self.warm_up.wait()
-        self.warm_up.join()
-
-    def close(self) -> None:
-        """End it, and its threads."""
-        self.warm_up.close()
-
-
 def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool) -> Networks:
     """What networks serve of an engine. The files are checked now, and being read when this returns (`Steps.warm_up`).
 
@@ -254,10 +231,10 @@ def _warming(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
     seconds = {} if on_card else _seconds(volume, names)
 
     first = partial(_first_drawing, cache, served.redraw, settings) if on_card and served.redraw else None
-    warm_up = WarmUp(cache, names, reading, changed, first).start()
+    warm_up = WarmUp(cache, names, reading, changed, first, _told).start()
     atexit.register(warm_up.close)  # a process that ends does not wait for gigabytes
     watch = _watch_memory() if on_card else None
-    return replace(served, models=models, expected_seconds=seconds, warm_up=Warming(names, warm_up), watch_memory=watch)
+    return replace(served, models=models, expected_seconds=seconds, warm_up=warm_up, watch_memory=watch)
 
 
 def _first_drawing(cache: "ModelCache", redraw: Redraw, settings: Settings) -> None:

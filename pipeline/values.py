@@ -184,19 +184,29 @@ class Illustration:
 
 @dataclass(frozen=True, slots=True)
 class LabelImage:
-    """Phase 3's answer at working size: `labels` (N, N) uint8, index into the palette, `nothing` where nothing is drawn.
+    """Phase 3's answer at working size.
 
-    `inside` (N, N) is the vehicle; `ink` (S, S) and `frame` come along from the illustration. `regions` counts
-    connected areas of one colour; `changed` is the fraction of the vehicle's pixels that the region budget changed.
+    `key` (N, N) uint8: the palette's index on the vehicle, `nothing` (the palette's length) where nothing is drawn, `nothing` + 1 + the
+    index in the background. `ink` (S, S) and `frame` come along from the illustration. `regions` counts connected areas of one key;
+    `changed` is the fraction of the vehicle's pixels that the region budget changed.
     """
 
-    labels: NDArray[np.uint8]
+    key: NDArray[np.uint8]
     nothing: int
-    inside: Mask
     ink: Mask
     frame: Frame
     regions: int
     changed: float
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(N, N) uint8 the palette's index, `nothing` where nothing is drawn; the vehicle's and the background's alike."""
+        return np.where(self.key > self.nothing, self.key - np.uint8(self.nothing + 1), self.key)
+
+    @property
+    def inside(self) -> Mask:
+        """(N, N) the vehicle."""
+        return self.key < self.nothing
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ from pipeline.run import run
 from pipeline.sample import scene
 from pipeline.values import Illustration, LabelImage
 from tests.support import svg_geometry
-from tests.support.svg_strokes import boundary_key, strokes
+from tests.support.svg_strokes import strokes
 
 LABELS, SVGS = OUT / "labels", OUT / "svg"
 SAMPLE = "sample_scene"
@@ -105,7 +105,7 @@ def compare(name: str, path: Path, tracers: list[str], full: bool) -> Picture:
     alone = in_process("ours", path, one, threads=1)
     same &= one.read_bytes() == (SVGS / f"{name}.ours.svg").read_bytes()
     back = in_process("back half", path, SVGS / f"{name}.back_half.svg")
-    key = boundary_key(image)
+    key = image.key
     laid = strokes(lines, key)
     everything = svg_geometry.in_layer(svg_geometry.read_svg((SVGS / f"{name}.ours.svg").read_bytes()), lines=True)
     twice = strokes(everything, key).doubled

@@ -105,7 +105,7 @@ def _discs(image: LabelImage) -> LabelImage:
     y, x = np.mgrid[:512, :512]
     far = np.hypot(x - 256, y - 256)
     labels = np.select([far < 80, far < 200], [0, 1], image.nothing).astype(np.uint8)
-    return replace(image, labels=labels, inside=far < 200, ink=np.zeros((128, 128), bool), frame=image.frame.at(512), regions=2)
+    return replace(image, key=labels, ink=np.zeros((128, 128), bool), frame=image.frame.at(512), regions=2)
 
 
 def _status(field: str) -> float:
@@ -154,11 +154,12 @@ def _highest(command: list[str]) -> float:
 
 def potrace(image: LabelImage, palette: Palette, out: Path) -> dict[str, float]:
     """Potrace once a colour in use, one after another; only its own running time counts. All groups go into one document."""
-    side, seconds, peak, body = len(image.labels), 0.0, 0.0, []
+    labels, seconds, peak, body = image.labels, 0.0, 0.0, []
+    side = len(labels)
     with tempfile.TemporaryDirectory() as folder:
         pbm, svg = Path(folder) / "one.pbm", Path(folder) / "one.svg"
         for index, color in enumerate(palette.colors):
-            mask = image.labels == index
+            mask = labels == index
             if not mask.any():
                 continue
             pbm.write_bytes(f"P4\n{side} {side}\n".encode() + np.packbits(mask, axis=1).tobytes())

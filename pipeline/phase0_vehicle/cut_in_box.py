@@ -10,8 +10,8 @@ from pipeline.values import Box, Rgb
 
 #: The cut is made with this many pixels along the window's longer side, and its outline smoothed by so many.
 LONGEST, SMOOTH = 384, 3.0
-#: Margin round the box, share of its longer side: what lies there is surely not the vehicle.
-MARGIN = 0.12
+#: The band round the box, share of its longer side: what lies there is surely not the vehicle.
+SURELY_OUTSIDE = 0.12
 ROUNDS = 5
 #: A cut that leaves less than this share of the box has failed.
 LEAST = 0.1
@@ -23,7 +23,7 @@ def cut_in_box(rgb: Rgb, box: Box) -> Outline:
     Median IoU on thirteen photographs 0.85 (`python -m bench.vehicle --without-networks`). Where no colours can be told apart, the box's
     rounded form is the answer.
     """
-    grid = Grid.over(within(around(box, MARGIN), rgb), LONGEST)
+    grid = Grid.over(within(around(box, SURELY_OUTSIDE), rgb), LONGEST)
     x0, y0, x1, y1 = (round(v) for v in grid.window)
     small = cv2.resize(rgb[y0:y1, x0:x1], (grid.width, grid.height), interpolation=cv2.INTER_AREA)
     bx0, by0, bx1, by1 = grid.box(box)

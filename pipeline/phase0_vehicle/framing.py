@@ -11,7 +11,7 @@ from pipeline.raster import carried_outwards, ellipse
 from pipeline.values import Box, Frame, Gray, Mask, Rgb
 
 #: Margin round the vehicle's bounds on each side, share of their longer side.
-MARGIN = 0.06
+SQUARE_MARGIN = 0.06
 #: The smallest square that is worked in, pixels: the drawing's own.
 LEAST = 1024
 #: How deep a pale fringe of a cut-out reaches, share of the square's side, and by how much (L*, 0..100) it is paler than what lies inside.
@@ -21,7 +21,7 @@ FRINGE, PALER = 0.0025, 12.0
 def square_of(box: Box, width: int, height: int, most: int) -> Frame:
     """The square round a box (pixels of the photo of `width` × `height`), at the photo's own resolution but `LEAST` to `most` pixels."""
     longer = max(box[2] - box[0], box[3] - box[1])
-    return Frame.around(box, width, height, min(most, max(LEAST, ceil((1 + 2 * MARGIN) * longer))), MARGIN)
+    return Frame.around(box, width, height, min(most, max(LEAST, ceil((1 + 2 * SQUARE_MARGIN) * longer))), SQUARE_MARGIN)
 
 
 def laid(rgb: Rgb, outline: Outline, frame: Frame) -> tuple[Rgb, Gray]:

@@ -48,7 +48,7 @@ TOUCH = 0.03
 #: A photo hung on a wall is itself what stands out when this much of it is outlined.
 FILLS = 0.6
 
-NO_VEHICLE = "No vehicle was found in the photo; tell where it is with vehicle_box, or send a matte."
+NOTHING_FOUND = "No vehicle was found in the photo; tell where it is with vehicle_box, or send a matte."
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def search(rgb: Rgb, look: Look, verdict: Verdict | None) -> Outline:
     if sees >= CLOSE_UP and (not vehicles or (_unclear(vehicles[0], labels, sees) and _fills_the_frame(rgb, look))):
         return the_frame(rgb)
     if not vehicles:
-        raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
+        raise JobError(Code.NO_VEHICLE, NOTHING_FOUND)
     chosen = vehicles[0]
     touched = parts.sides_touched(labels == chosen.part.number, TOUCH)
     rival = max((it.part.area for it in vehicles[1:]), default=0) / chosen.part.area

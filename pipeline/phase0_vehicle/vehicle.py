@@ -12,7 +12,7 @@ from pipeline.phase0_vehicle.cut_in_box import cut_in_box
 from pipeline.phase0_vehicle.framing import laid, square_of, without_fringe
 from pipeline.phase0_vehicle.known import known, without_canvas
 from pipeline.phase0_vehicle.outline import Outline
-from pipeline.phase0_vehicle.search import NO_VEHICLE, again, in_box, search
+from pipeline.phase0_vehicle.search import NOTHING_FOUND, again, in_box, search
 from pipeline.progress import Progress
 from pipeline.raster import bounds
 from pipeline.steps import Look, MatteOf, Steps
@@ -61,7 +61,7 @@ def find_vehicle(
         told.append(UNCERTAIN if box is None else UNCERTAIN_IN_BOX)
     place = bounds(outline.alpha > 127)
     if place is None:
-        raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
+        raise JobError(Code.NO_VEHICLE, NOTHING_FOUND)
     place = outline.grid.photo_box(place)
     if (longer := max(place[2] - place[0], place[3] - place[1])) < settings.small:
         told.append(f"VEHICLE_SMALL: The vehicle is {longer:.0f} photo pixels long; a larger photo shows more.")
@@ -86,7 +86,7 @@ def _found(rgb: Rgb, box: Box | None, steps: Steps) -> Outline:
     if steps.locate is not None:
         chosen = choose(steps.locate(rgb), (0, 0, rgb.shape[1], rgb.shape[0]), box)
         if chosen is None and box is None:
-            raise JobError(Code.NO_VEHICLE, NO_VEHICLE)
+            raise JobError(Code.NO_VEHICLE, NOTHING_FOUND)
         box = box if chosen is None else chosen.box
     if steps.look is None:
         if box is None:

@@ -68,8 +68,7 @@ def enforce(
     merged = regions.merge(labels, round(settings.detail * side * side), settings.budget, _layers(n), n, _distances(palette))
     key = np.full((side, side), n, np.uint8)
     key[large] = merged.key
-    flat = np.where(key > n, key - np.uint8(n + 1), key) if keep_background else key
-    return LabelImage(flat, n, key < n, illustration.ink, frame, merged.regions, merged.changed[0])
+    return LabelImage(key, n, illustration.ink, frame, merged.regions, merged.changed[0])
 
 
 # Keys: 0..n-1 the vehicle in each colour, n nothing, n+1.. the background in each colour; never more than 2 * 64 + 1.

@@ -29,8 +29,8 @@ def _apart(ink: Mask, cracks: NDArray[np.int64], side: int) -> Mask:
 
 def centerlines(image: LabelImage, tolerance: float, clear_of: NDArray[np.int64] | None) -> list[str]:
     """Path data of the inner lines, those alone that keep clear of the boundaries `clear_of` (n, 2), if given."""
-    ink = image.ink if clear_of is None else _apart(image.ink, clear_of, image.labels.shape[0])
-    scale = image.labels.shape[0] / ink.shape[0]
+    ink = image.ink if clear_of is None else _apart(image.ink, clear_of, image.key.shape[0])
+    scale = image.key.shape[0] / ink.shape[0]
     chains = trace(skeleton_graph(ink))
     chains = Chains((chains.points + 0.5) * scale, chains.starts)
     closed = (chains.points[chains.starts[:-1]] == chains.points[chains.starts[1:] - 1]).all(1)

@@ -35,16 +35,15 @@ OUTSIDE = 255
 
 
 def key_image(image: LabelImage) -> tuple[NDArray[np.uint8], int, int]:
-    """The drawn window of the label image as keys, with a ring around it, and the x and y of its first pixel.
+    """The drawn window of the label image's keys, with a ring around it, and the x and y of its first pixel.
 
-    Keys: the colour on the vehicle, n nothing, n + 1 + the colour in the background, OUTSIDE beyond the photo's frame.
+    Beyond the photo's frame the key is OUTSIDE.
     """
     rows, columns = drawn_window(image)
-    n, side = image.nothing, image.labels.shape[0]
+    n, side = image.nothing, image.key.shape[0]
     top, left = rows.start - 1, columns.start - 1
     key = np.full((rows.stop - rows.start + 2, columns.stop - columns.start + 2), n, np.uint8)
-    labels, inside = image.labels[rows, columns], image.inside[rows, columns]
-    key[1:-1, 1:-1] = np.where(inside | (labels == n), labels, labels + np.uint8(n + 1))
+    key[1:-1, 1:-1] = image.key[rows, columns]
     x0, y0, x1, y1 = (round(v) for v in image.frame.content)
     across, down = np.arange(key.shape[1]) + left, np.arange(key.shape[0]) + top
     beyond_x = (across < max(0, x0)) | (across >= min(side, x1))

@@ -38,4 +38,4 @@ Tracer: TypeAlias = Callable[[LabelImage, Palette, float], Traced]
 
 def drawn_window(image: LabelImage) -> tuple[slice, slice]:
     """Rows and columns that hold everything drawn, with two pixels of nothing around it where the square has them."""
-    return window(image.labels != image.nothing, 2)
+    return window(image.key != image.nothing, 2)

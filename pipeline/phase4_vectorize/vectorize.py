@@ -20,8 +20,10 @@ Mode = Literal["boundaries", "centerlines", "both", "none"]
 Canvas = Literal["square", "photo", "vehicle"]
 log = structlog.get_logger()
 
-#: Longest side of the preview, pixels, and the margin of the `vehicle` canvas as a fraction of the vehicle's longest side.
-PREVIEW, MARGIN = 2048, 0.04
+#: Longest side of the preview, pixels.
+PREVIEW = 2048
+#: The margin of the `vehicle` canvas, a fraction of the vehicle's longer side.
+CANVAS_MARGIN = 0.04
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +39,14 @@ class VectorSettings:
 
 def canvas_box(image: LabelImage, canvas: Canvas) -> Box:
     """What the SVG shows, x0, y0, x1, y1 in working units."""
-    side = float(image.labels.shape[0])
+    side = float(image.key.shape[0])
     if canvas == "photo":
         return image.frame.photo
     place = None if canvas == "square" else bounds(image.inside)
     if place is None:
         return (0.0, 0.0, side, side)
     x0, y0, x1, y1 = place
-    margin = MARGIN * max(x1 - x0, y1 - y0)
+    margin = CANVAS_MARGIN * max(x1 - x0, y1 - y0)
     return (x0 - margin, y0 - margin, x1 + margin, y1 + margin)
 
 
@@ -92,7 +94,7 @@ def vectorize(
     if settings.mode in ("centerlines", "both"):
         drawn += centerlines(image, settings.tolerance, traced.cracks if settings.mode == "both" else None)
     progress.step("svg", 0.6)
-    box, side = canvas_box(image, settings.canvas), image.labels.shape[0]
+    box, side = canvas_box(image, settings.canvas), image.key.shape[0]
     svg = write(traced.faces, drawn, palette, settings.stroke, box, side, settings.background, metadata)
     found = audit(svg, palette, settings.stroke)
     if found.off_palette:

@@ -182,7 +182,7 @@ def _labels(path: Path) -> tuple[LabelImage, Palette]:
         raise other
     palette = Palette(tuple("#{:02X}{:02X}{:02X}".format(*flat[3 * i : 3 * i + 3]) for i in range(nothing)))
     side = labels.shape[0]
-    return LabelImage(labels, nothing, labels != nothing, np.zeros((side // 4, side // 4), bool), _frame(side), 0, 0.0), palette
+    return LabelImage(labels, nothing, np.zeros((side // 4, side // 4), bool), _frame(side), 0, 0.0), palette
 
 
 @app.command("vectorize")

@@ -20,7 +20,7 @@ LINES = '<g id="lines" fill="none" stroke="#000000"><path d="M8 8H56V56H8Z"/><pa
 def image():
     labels = np.full((SIDE, SIDE), 2, np.uint8)
     labels[8:56, 8:32], labels[8:56, 32:56] = 0, 1
-    return LabelImage(labels, 2, labels != 2, np.zeros((16, 16), bool), Frame.fit(SIDE, SIDE, SIDE), 2, 0.0)
+    return LabelImage(labels, 2, np.zeros((16, 16), bool), Frame.fit(SIDE, SIDE, SIDE), 2, 0.0)
 
 
 def row(svg, opaque=False, seconds=1.0):

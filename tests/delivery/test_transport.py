@@ -157,7 +157,9 @@ def test_a_service_that_redirects_is_not_followed(monkeypatch, status):
             bucket = at(port, allow_private=False, deployments=False)
             failed = refused(lambda: deliver_s3(FILES, bucket, "j"))
             assert failed.code is Code.DELIVERY_FAILED
-            assert failed.sentence == f"The bucket bucket answered {status}: redirects are not followed, so give the endpoint's final address."
+            assert (
+                failed.sentence == f"The bucket bucket answered {status}: redirects are not followed, so give the endpoint's final address."
+            )
             assert refused(lambda: fetch_s3("s3://bucket/a.jpg", bucket, 100)).code is Code.INPUT_UNREACHABLE
             assert 2 <= len(asked) <= len(FILES) + 1  # one request each: botocore's search for a region asks nothing
         assert inner_asked == []

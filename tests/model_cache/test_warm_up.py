@@ -105,7 +105,7 @@ def test_an_early_job_waits_for_its_own_models_only(warm: Warm) -> None:
     assert taken.is_set()
     assert set(cache.loads) == {"realesrgan-anime", "birefnet"}, "the last weights are still on their way"
     gate.events["sdxl-vae"].set()
-    warming.wait()
+    warming.join()
     cache.take(*NAMES)
     assert set(cache.loads.values()) == {1}
 
@@ -128,7 +128,7 @@ def test_what_breaks_is_kept_and_told_by_name(warm: Warm, volume: Volume) -> Non
         with pytest.raises(BrokenModel, match=r"birefnet.*cut off"):
             cache.take("sdxl-vae", "birefnet")
     with pytest.raises(BrokenModel, match="birefnet"):
-        warming.wait()
+        warming.join()
     cache.take("sdxl-vae")
     assert cache.loads == {"realesrgan-anime": 1, "sdxl-vae": 1}
 
@@ -145,18 +145,19 @@ def test_a_disk_that_fails_is_told_by_the_model(warm: Warm) -> None:
         cache.take("birefnet")
     cache.take("sdxl-vae")
     with pytest.raises(BrokenModel):
-        warming.wait()
+        warming.join()
 
 
 def test_what_comes_last_comes_when_all_are_there_or_not_at_all(warm: Warm, volume: Volume) -> None:
     done: list[int] = []
     cache, warming = warm(last=lambda: done.append(sum(cache.loads.values())))
-    warming.wait()
     warming.join()
     assert done == [3]
     volumes.replace(volume.file("birefnet", "model.safetensors"), b"nothing")
     _, warming = warm(last=lambda: done.append(0))
-    warming.join()
+    with pytest.raises(BrokenModel, match="birefnet"):
+        warming.join()
+    warming.close()
     assert done == [3]
 
 
@@ -200,7 +201,7 @@ def test_another_time_stamp_is_hashed_before_it_is_trusted(volume: Volume, warm:
     changed = check(volume, NAMES)
     assert changed == {"sdxl-vae": (volumes.WEIGHTS,)}
     cache, warming = warm(changed=changed)
-    warming.wait()
+    warming.join()
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     volumes.replace(path, bytes(content))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.phase0_vehicle.framing import MARGIN, laid, square_of, without_fringe
+from pipeline.phase0_vehicle.framing import SQUARE_MARGIN, laid, square_of, without_fringe
 from pipeline.phase0_vehicle.looks import Grid
 from pipeline.phase0_vehicle.outline import Outline
 from pipeline.raster import bounds
@@ -21,7 +21,7 @@ def test_the_square_holds_the_vehicle_centred_with_its_margin(data):
     frame = square_of(box, width, height, 2048)
     longer = max(box[2] - box[0], box[3] - box[1])
     assert 1024 <= frame.size <= 2048
-    assert frame.scale == pytest.approx(frame.size / ((1 + 2 * MARGIN) * longer))
+    assert frame.scale == pytest.approx(frame.size / ((1 + 2 * SQUARE_MARGIN) * longer))
     a, b, c, d = (
         frame.x0 + frame.scale * box[0],
         frame.y0 + frame.scale * box[1],
@@ -30,7 +30,7 @@ def test_the_square_holds_the_vehicle_centred_with_its_margin(data):
     )
     assert a + c == pytest.approx(frame.size)
     assert b + d == pytest.approx(frame.size)
-    assert max(c - a, d - b) == pytest.approx(frame.size / (1 + 2 * MARGIN))
+    assert max(c - a, d - b) == pytest.approx(frame.size / (1 + 2 * SQUARE_MARGIN))
     content = frame.content
     assert 0 <= content[0] < content[2] <= frame.size
     assert 0 <= content[1] < content[3] <= frame.size

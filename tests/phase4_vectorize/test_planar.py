@@ -22,8 +22,10 @@ def label_image(labels, inside=None, frame=None):
     side = max(labels.shape)
     square = np.full((side, side), N, np.uint8)
     square[: labels.shape[0], : labels.shape[1]] = labels
-    vehicle = square < N if inside is None else inside
-    return LabelImage(square, N, vehicle, np.zeros((8, 8), bool), frame or Frame.fit(side, side, side), 1, 0.0)
+    behind = np.zeros_like(square, bool) if inside is None else (square < N) & ~inside
+    return LabelImage(
+        np.where(behind, square + np.uint8(N + 1), square), N, np.zeros((8, 8), bool), frame or Frame.fit(side, side, side), 1, 0.0
+    )
 
 
 @st.composite

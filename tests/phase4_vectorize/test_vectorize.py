@@ -79,8 +79,7 @@ def test_no_prefix_and_nothing_of_the_job_or_the_hour():
 
 def test_boundaries_are_stroked_once_and_never_on_the_frame():
     image = label_image()
-    image.labels[:, :80] = 2
-    image.inside[:, :80] = True
+    image.key[:, :80] = 2
     paths = trace_planar(image, PALETTE, 2.0).boundaries
     assert len(paths) == len(set(paths))
     x0, y0, x1, y1 = image.frame.content
@@ -171,7 +170,7 @@ def test_a_doubled_path_is_logged_and_not_a_lost_picture(monkeypatch):
 def test_specks_that_touch_at_a_corner_are_drawn():
     """Fitted, both had become one and the same point."""
     image = label_image()
-    image.labels[240, 200] = image.labels[241, 201] = image.labels[250, 250] = 3
+    image.key[240, 200] = image.key[241, 201] = image.key[250, 250] = 3
     svg = draw(image).svg.decode()
     (blue,) = re.findall(r'<g data-color="#0000FF".*?</g>', svg, re.DOTALL)
     assert blue.count("<path") == 3
@@ -188,7 +187,7 @@ def test_metadata_is_escaped():
 def test_vtracers_translation_is_applied():
     labels = np.full((64, 64), 4, np.uint8)
     labels[40:50, 20:30] = 2
-    image = LabelImage(labels, 4, labels < 4, np.zeros((64, 64), bool), Frame.fit(1, 1, 64), 1, 0.0)
+    image = LabelImage(labels, 4, np.zeros((64, 64), bool), Frame.fit(1, 1, 64), 1, 0.0)
     (face,) = trace_with_vtracer(image, PALETTE, 2.0).faces
     p = points([face.path])
     assert face.color == 2

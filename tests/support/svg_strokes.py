@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from pipeline.values import LabelImage
 from tests.support.svg_geometry import Floats, Shape, sampled
 
 #: px: spacing of the points along strokes, how near a stroke has to be to its boundary, how near two strokes are one line,
@@ -28,11 +27,6 @@ class Strokes:
     doubled: float
     invented: float
     framed: float
-
-
-def boundary_key(image: LabelImage) -> NDArray[np.uint8]:
-    """(N, N) labels told apart by vehicle and background: the vehicle's outline is a boundary in any colours."""
-    return image.labels + np.where(image.inside, np.uint8(image.nothing + 1), np.uint8(0))
 
 
 def crack_points(key: NDArray[np.uint8]) -> Floats:
