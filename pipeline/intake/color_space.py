@@ -19,7 +19,7 @@ from pipeline.intake.boxes import Nclx
 
 Matrix: TypeAlias = NDArray[np.float64]  # (3, 3)
 
-PROFILE_IGNORED = "PROFILE_IGNORED: the picture's colour profile cannot be used, so its colours were taken as sRGB."
+PROFILE_IGNORED = "PROFILE_IGNORED: The picture's colour profile cannot be used, so its colours were taken as sRGB."
 HDR_TONE_MAPPED = "HDR_TONE_MAPPED: The picture is HDR ({name}); what is brighter than white was compressed to what a screen shows."
 
 
