@@ -65,7 +65,7 @@ def delivery_failed(error: Exception, bucket: Bucket) -> JobError:
 
 
 def _refused(error: Exception) -> bool:
-    """Whether the service has answered with a 4xx, but for those that ask for patience."""
+    """Whether the service has answered with a 4xx other than those that ask to wait."""
     response = getattr(error, "response", None)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(response, dict) else 0
     return 400 <= status < 500 and status not in (408, 409, 425, 429)
