@@ -1,6 +1,6 @@
 """A JPEG's first picture: where it ends, and whether its scans are whole (ITU-T T.81).
 
-Behind the end marker anything may lie: a video, further pictures, a maker's own data. It is no part of the picture.
+What follows the end marker (a video, further pictures, a maker's own data) is no part of the picture.
 """
 
 import re
@@ -96,9 +96,9 @@ class _Scan:
 def whole(data: bytes, subject: str, pixels: int, seconds: float) -> Whole:
     """The file up to the end of its first picture.
 
-    What is not understood is handed on unjudged, as is a picture of more than so many `pixels`, which the decoder refuses.
+    A file that is not understood is handed on unjudged, and so is a picture of more than `pixels` pixels, which the decoder refuses.
     Raises JobError UNSUPPORTED_IMAGE: its scans are corrupt, more than `MAY_MISS` of the picture is missing, it has too many scans, or they
-    take longer than so many `seconds`.
+    take longer than `seconds`.
     """
     try:
         return _judged(data, subject, pixels, seconds)
@@ -140,7 +140,7 @@ def _judged(data: bytes, subject: str, pixels: int, seconds: float) -> Whole:
 
 
 def _end(data: bytes, subject: str) -> int:
-    """Behind the end marker of the first picture."""
+    """The place behind the first picture's end marker."""
     scans, end = 0, len(data)
     for marker, _, start, _ in _segments(data):
         scans += marker == _SOS
