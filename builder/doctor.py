@@ -44,7 +44,7 @@ from pipeline.values import Photo
 
 #: The sample's width and height.
 SIZE = (1600, 1066)
-#: Where nobody insists, a drawing on the processor is not begun: it takes hours.
+#: The answer to a drawing on the processor where nobody insists: it takes hours.
 NO_CARD = "There is no CUDA card; on the processor the drawing takes hours, and a worker would refuse it."
 
 

@@ -1,4 +1,4 @@
-"""Asking the sources: which commit, which sizes and hashes. The only questions that the builder has for a network besides the bytes."""
+"""Asking the sources for commit, sizes and hashes: the builder's only requests besides those for the files."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar

@@ -103,7 +103,7 @@ def _scratch(workspace: Workspace, tell: Tell) -> Iterator[None]:
     with writing("what the builder before left"):
         try:
             read_lock(workspace.volume)
-        except BrokenModel as error:  # here contents alone decide, and the record is made again from them
+        except BrokenModel as error:  # only contents decide here, and the record is made again from them
             tell(f"{error}; it is written anew")
             (workspace.volume / LOCK).unlink()
         recover(workspace, tell)
@@ -197,7 +197,7 @@ def _place(task: Task, network: Network, brought: Brought) -> None:
 
 
 def _write(task: Task, network: Network, published: Path, out: Path) -> None:
-    """Have the network written in an environment that has onnx; this one is never made to import it."""
+    """Have the network written in an environment that has onnx; this process never imports it."""
     python = task.python()
     task.tell(f"{network.name}: writing")
     command: list[str | Path] = [python, "-m", WRITERS[network.name], published, out]
