@@ -253,7 +253,7 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Build the engine, then hand over to the SDK. What is missing is said in one line, before any job is taken.
+    """Build the engine, then hand over to the SDK. Missing settings and models are named in one line, before any job is taken.
 
     Inside RunPod's loop the fitness check says it once more, to RunPod, and ends the process.
     """

@@ -15,7 +15,7 @@ _Answer = TypeVar("_Answer")
 
 
 def resolve(model: Model, hub: Hub, client: httpx.Client, held: Pin | None, patience: Patience) -> Pin:
-    """The pin of a model: at the held commit where there is one, else at the source's present state; what is held stays in force.
+    """The pin of a model: at the held commit where there is one, else at the source's present state. What is held is kept.
 
     Raises `BuilderError` for a source that does not answer, refuses, or lacks a file.
     """

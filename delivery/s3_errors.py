@@ -60,7 +60,7 @@ def error_code(error: Exception) -> str | None:
 
 
 def delivery_failed(error: Exception, bucket: Bucket) -> JobError:
-    """`DELIVERY_FAILED`: the bucket's name and what its service said; fatal where that was a refusal, which no other try will mend."""
+    """`DELIVERY_FAILED`: the bucket's name and what its service said; fatal where that was a refusal, which another try cannot mend."""
     return JobError(Code.DELIVERY_FAILED, f"{_told(error, bucket)}.", fatal=_refused(error))
 
 

@@ -100,7 +100,7 @@ def sender(bucket: Bucket, deadline: Deadline) -> Iterator[Callable[..., Any]]:
         from botocore.awsrequest import AWSResponse  # noqa: PLC0415
 
         if event_name.endswith(".HeadBucket"):
-            # Nobody here asks this. botocore does, to learn the region behind a redirect that does not tell it, and asks again for
+            # This project never asks this; botocore does, to learn the region behind a redirect that does not tell it, and asks again for
             # the redirect of that request, and so on: a service that redirects everything would be asked hundreds of times.
             return AWSResponse(request.url, 404, {}, _Nothing())
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""

@@ -24,7 +24,7 @@ from server.settings import STOP_SECONDS, Pod
 
 log = structlog.get_logger()
 
-#: Seconds between two looks at an engine, and at a slot that somebody else keeps.
+#: Seconds between two looks at an engine, and at a slot that another process keeps.
 LOOK, TAKEN = 0.5, 1.0
 #: Seconds before an engine is started again, doubled from the first to the last while it does not get further than its start.
 FIRST_WAIT, LAST_WAIT = 0.5, 30.0
@@ -69,7 +69,7 @@ async def _keep(slot: int, pod: Pod, database: Database, stopping: asyncio.Event
 
 
 async def _lock(slot: int, pod: Pod, stopping: asyncio.Event) -> IO[bytes] | None:
-    """The slot's file, locked as soon as nobody else has it; None when this process stops before."""
+    """The slot's file, locked as soon as no other process holds it; None when this process stops before."""
     file = (pod.own_folder / f"engine-{slot}.lock").open("ab")
     while not stopping.is_set():
         try:

@@ -57,7 +57,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that is over, for those who count: its end, and the error's code."""
+    """A job that is over, for the counters: its end, and the error's code."""
 
     job_id: str
     status: Over

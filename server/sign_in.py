@@ -1,4 +1,4 @@
-"""Signing in with a browser: a form that wants the API key, and a cookie that stands for it. No script, no file beside.
+"""Signing in with a browser: a form for the API key, and a cookie that stands for the key. It needs no script and no other file.
 
 The cookie holds its expiry and an HMAC of that under the key. It tells nothing of the key, is valid in every web process and after a
 restart, and becomes invalid when the key changes.

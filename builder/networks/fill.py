@@ -63,7 +63,7 @@ def fill(folder: Path, paths: Sequence[Path], check: bool) -> None:
 
 
 def _settled(folder: Path, network: Network, check: bool, tell: Tell) -> bool:
-    """Whether nothing is to be done for a network; what is wrong with it is told."""
+    """Whether a network needs nothing; tells what is wrong with it."""
     record = embedded.stamps(folder).get(network.name)
     try:
         found = embedded.find(folder, network, None if check else record)
@@ -137,7 +137,7 @@ def _writing_python(workspace: Workspace, tell: Tell, patience: Patience) -> Pat
 
 
 def _bring(task: Task, network: Network) -> bool:
-    """Try each way in turn until the network is in its place; why one did not work is told."""
+    """Try each way in turn until the network is in its place; tells why one did not work."""
     if _recorded_anew(task, network):
         return True
     for told, way in ways(task, network):

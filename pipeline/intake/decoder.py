@@ -91,7 +91,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A picture as it is stored; `page` of a TIFF says more of it, `short`: rows were missing and are filled."""
+    """A picture as it is stored; `page`: what a TIFF says of it, `short`: rows were missing and are filled."""
 
     image: Image.Image
     short: bool

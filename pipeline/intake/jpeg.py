@@ -132,7 +132,7 @@ def _judged(data: bytes, subject: str, pixels: int, seconds: float) -> Whole:
     if frame is None or not scans:
         raise _NotUnderstoodError
     _require_all(frame, ended, subject)
-    if last.missing and ended and last.clean:  # it ends as its encoder ended it: what is missing is missing from the middle
+    if last.missing and ended and last.clean:  # its end is the encoder's, so the missing part is in the middle
         raise damaged(subject, "JPEG")
     if last.missing > MAY_MISS:
         raise cut_short(subject, last.missing)
@@ -158,7 +158,7 @@ def _count(scans: int, subject: str) -> None:
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
     """(marker, what it says, start, stop) of each segment up to the end marker.
 
-    For a start of scan, start and stop enclose the scan's data, for the end marker start is its own.
+    For a start of scan, start and stop enclose the scan's data; for the end marker start is its own place.
     """
     at = 2
     for _ in range(MAX_SEGMENTS):

@@ -2,9 +2,9 @@
 
 What is taken: JPEG, PNG, WebP, AVIF, HEIC, TIFF and BMP; of several pages or frames the first, of a reduced first page the one that it
 reduces. EXIF rotation is applied and colours are converted to sRGB, as the file says them (`pipeline.intake.color_space`). 16-bit samples
-keep their upper 8 bits; 32-bit ones (integer or float) are refused, for nobody knows their white. Damaged files are refused; one whose
-last rows alone are missing is taken (`pipeline.intake.damage`). Decoding happens in a child process (`pipeline.intake.decoder`) that
-has a limit on time and memory.
+keep their upper 8 bits; 32-bit ones (integer or float) are refused, because their white is unknown. Damaged files are refused; one whose
+last rows alone are missing is taken (`pipeline.intake.damage`). Decoding happens in a child process (`pipeline.intake.decoder`) that has a
+limit on time and memory.
 """
 
 import hashlib
@@ -253,7 +253,7 @@ def jpeg_to_its_end(data: bytes, request: Request) -> tuple[bytes, Request]:
 
     It is judged here and not in the child, which would take a second to load the compiled code.
     """
-    from pipeline.intake.jpeg import whole  # noqa: PLC0415 - whoever only sniffs needs no compiled code
+    from pipeline.intake.jpeg import whole  # noqa: PLC0415 - sniffing alone needs no compiled code
 
     found = whole(data, request.subject, request.pixels, request.seconds)
     cut = None if found.cut is None else (found.cut.x, found.cut.y, found.cut.rows)

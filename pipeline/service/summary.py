@@ -1,4 +1,4 @@
-"""The one log line that a job leaves behind: what became of it, what it cost, and what it was given."""
+"""The one log line that a job leaves behind: its outcome, its costs, and its input."""
 
 import os
 import sys
