@@ -53,9 +53,12 @@ ENV NVIDIA_VISIBLE_DEVICES=all \
     NUMBA_CACHE_DIR=/var/cache/vehicle-vector
 
 # One layer: what is only needed to install (pip, its caches, package lists, weights that are baked in as ONNX) is never stored.
+# Beside torch a C compiler and Python's headers: triton builds its launchers with them when compiled blocks are used (phase2.sdxl.compile).
 COPY requirements.txt requirements-embedded.txt /tmp/requirements/
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates python3 python3-venv \
+    && if grep -q '^torch=' "/tmp/requirements/$REQUIREMENTS"; then \
+           apt-get install -y --no-install-recommends gcc libc6-dev libpython3-dev; fi \
     && python3 -m venv /opt/venv \
     && pip uninstall --yes --quiet setuptools \
     && pip install --no-cache-dir ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} -r "/tmp/requirements/$REQUIREMENTS" \

@@ -41,8 +41,8 @@ INTERVAL, SENT_SECONDS, ANSWERED_SECONDS = 2.0, 3.0, 10.0
 #: How often an answer is posted until RunPod has taken it, the waits doubling up to 15 s: about a minute.
 ANSWER_TRIES = 9
 
-#: A job ends at its next step when its time is up. One whose next step does not come is given up after so many seconds more, and
-#: where even that cannot happen the process is ended after so many; both before RunPod's own limit (600 s, our jobs' being 300 s).
+#: A job ends at its next step when its time is up. `GRACE` seconds later a job without a next step is given up; `LAST` seconds after its
+#: time the process is ended if even that was impossible. Both come before RunPod's own limit (600 s; our jobs have 300 s).
 GRACE, LAST = 60.0, 120.0
 
 #: The name of the thread that a job's work is done in.
@@ -62,7 +62,7 @@ def worker() -> service.Worker:
 def networks_are_ready() -> None:
     """A check before jobs are taken: the first network is in memory, its successors are on their way.
 
-    What it raises is RunPod's reason for an unhealthy worker: a missing or broken model by its name.
+    RunPod shows what it raises (a missing or broken model, by name) as the reason for an unhealthy worker.
     """
     if (warm_up := worker().steps.warm_up) is not None:
         warm_up.first()
@@ -95,7 +95,7 @@ def _note(state: health.State, seconds: float | None = None) -> None:
         _leaving.set()
     try:
         health.note(state, seconds)
-    except OSError as fault:  # a job is worth more than this file
+    except OSError as fault:  # the job goes on without this file
         structlog.get_logger().warning("state_not_noted", reason=str(fault.strerror))
 
 
@@ -111,9 +111,9 @@ def _platform() -> httpx.Client:
 class Updates:
     """A job's progress on its way to RunPod: one update at a time, so that they arrive in order, and none after `close`.
 
-    The SDK's `progress_update` posts each from a thread that nothing ends and that tries again for as long as an answer would: one
-    that lands after the answer leaves the job IN_PROGRESS for ever. Here each has one try; a lost one is replaced by the next. One that
-    was sent and not answered in time is the last: it may still be on its way, and nothing must overtake it.
+    The SDK's `progress_update` posts each update from a thread that nothing ends and that retries as long as for an answer: an update that
+    arrives after the answer leaves the job IN_PROGRESS for ever. Here each has one try; a lost one is replaced by the next. After one that
+    was sent and not confirmed in time none follows: it may still be on its way, and nothing must overtake it.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
@@ -157,8 +157,8 @@ def _patient(attempts: int) -> ExponentialRetry:  # noqa: ARG001 - the SDK's num
 
 
 def _give_memory_back() -> None:
-    """Keep what glibc's malloc holds back small: every job works in new threads, each with an arena of its own to fill, and freed
-    pictures stay in them. Two arenas, and blocks from 1 MiB on straight from the system, to which they return.
+    """Limit the memory that glibc's malloc keeps: every job works in new threads, each with an arena of its own, in which freed pictures
+    stay. Two arenas, and blocks from 1 MiB on straight from the system, to which they return.
     """
     arenas, threshold = -8, -3  # M_ARENA_MAX and M_MMAP_THRESHOLD of malloc.h
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):
@@ -168,7 +168,7 @@ def _give_memory_back() -> None:
 
 def _make_answers_patient() -> None:
     """The SDK posts an answer again after a 5xx, twice within five seconds, but never after a dropped connection: it gives the answer
-    up and takes the next job, and this one is lost. It offers no setting; what it builds its retries with is exchanged.
+    up and takes the next job, and this one is lost. It offers no setting, so the class of its retries is replaced.
     """
     rp_http.FibonacciRetry = _patient
 
@@ -234,7 +234,7 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
     progress = Progress(send=updates.send, interval=INTERVAL)
     progress.deadline = progress.clock() + seconds
     _note("busy", seconds + LAST)
-    if _takes_jobs():  # where not even this loop turns any more, say where it stands, and end: RunPod gives the job to another worker
+    if _takes_jobs():  # if even this loop stands still, log all stacks and end: RunPod gives the job to another worker
         faulthandler.dump_traceback_later(seconds + LAST, exit=True)
     work = _begin(job, progress, updates)
     try:
@@ -253,7 +253,7 @@ async def handler(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Build the engine, then hand over to the SDK. What is missing is said in one line, before any job is taken.
+    """Build the engine, then hand over to the SDK. Missing settings and models are named in one line, before any job is taken.
 
     Inside RunPod's loop the fitness check says it once more, to RunPod, and ends the process.
     """

@@ -102,7 +102,7 @@ def choose(volume: Path, config: Path | None, only: str | None, everything: bool
 
 
 def named(catalogue: Mapping[str, Model], text: str) -> tuple[str, ...]:
-    """Names separated by commas, each once. Raises `WrongOption` for one that the catalogue has not, and for none at all."""
+    """Names separated by commas, each once. Raises `WrongOption` for a name that is not in the catalogue, and for an empty list."""
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if unknown := [name for name in names if name not in catalogue]:
         raise WrongOption(f"The catalogue has no {', '.join(unknown)}; it has {', '.join(catalogue)}.")

@@ -1,4 +1,4 @@
-"""One model from its published files to the files that are served: safetensors in 16 bits, and what stands beside them."""
+"""One model from its published files to the files that are served: safetensors in 16 bits, and the files beside them."""
 
 import json
 import os
@@ -21,7 +21,7 @@ _GENERATOR = "generator.model."
 def convert(model: Model, sources: Path, out: Path) -> str:
     """Read `sources / path_at_source(model, file)` for each file of the model, write exactly `model.files` below `out`.
 
-    What is ready to serve is linked, not copied. Says how the weights were made, in a word or two. Raises `BuilderError`.
+    Files that are ready to serve are linked, not copied. Returns how the weights were made, in a word or two. Raises `BuilderError`.
     """
     how = []
     for file in model.files:
@@ -82,7 +82,7 @@ def _ready(source: Path, served: torch.dtype) -> bool:
 
 
 def _generator(tensors: Tensors) -> Tensors:
-    """Of LaMa's archive the generator, under the names that its checkpoints have; any other network as it is."""
+    """The generator of LaMa's archive, under the names of its checkpoints; any other network unchanged."""
     names = {name: name[at:] for name in tensors.shapes if (at := name.find(_GENERATOR)) >= 0}
     return tensors.renamed(names) if names else tensors
 

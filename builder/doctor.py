@@ -1,7 +1,7 @@
 """Does this deployment work? Every model read, every step run on the sample picture with the volume's own weights, one page about it.
 
-Each step runs in an engine of its own, built as the worker builds it, in which it alone is neural: a model that is missing or broken
-fails its own step and no other. At the end the whole engine does a whole job.
+Each step runs in its own engine, built as the worker builds it, in which only this step is neural. So a missing or broken model fails its
+own step and no other. At the end the whole engine does a whole job.
 """
 
 import gc
@@ -44,7 +44,7 @@ from pipeline.values import Photo
 
 #: The sample's width and height.
 SIZE = (1600, 1066)
-#: Where nobody insists, a drawing on the processor is not begun: it takes hours.
+#: The answer to a drawing on the processor where nobody insists: it takes hours.
 NO_CARD = "There is no CUDA card; on the processor the drawing takes hours, and a worker would refuse it."
 
 

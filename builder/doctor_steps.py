@@ -1,4 +1,4 @@
-"""Each step's answer on the sample picture, held to what is known of it.
+"""Each step's answer on the sample picture, compared with what is known of the picture.
 
 Each step is given the truth of the step before it, so that one that fails leaves the others with something to work on. An examination
 returns an `Answer`; whatever it raises is a failure, and told as one.
@@ -294,7 +294,7 @@ def _brief(steps: Steps, settings: Settings, preset: Literal["standard", "draft"
 
 
 def _drawn(steps: Steps, rgb: Rgb, sample: Sample) -> Mask:
-    """Where the vehicle stands in a drawing on white; nowhere where none is seen."""
+    """Where the vehicle stands in a drawing on white; empty where none is seen."""
     scale = rgb.shape[0] / sample.rgb.shape[0]
     x0, y0, x1, y1 = (v * scale for v in sample.vehicle)
     if steps.matte is None:

@@ -153,7 +153,7 @@ def _check_space(task: Task, jobs: list[_Job]) -> None:
     """Raise `VolumeFull` before the first byte when sources and what is made of them cannot fit.
 
     A conversion to 16 bits is never larger than its source. Downloads go when a model is placed: at any time each model is there
-    as its source or as it is served, and one of them as both. Where a size is not known the parameters' number stands for it.
+    as its source or as it is served, and one of them as both. An unknown size is estimated from the number of parameters.
     """
     sources = [_source_bytes(job) for job in jobs]
     made = sum(sources) if task.keep_downloads else max(sources, default=0)
@@ -205,7 +205,7 @@ def _bring(task: Task, client: httpx.Client, job: _Job, path: str) -> SourceReco
     if task.patience.stop.is_set():
         raise Stopped
     if job.found is not None:
-        local.bring(job.found.files[path], target, shown)  # anew each time: without hashes nobody knows what lies there
+        local.bring(job.found.files[path], target, shown)  # anew each time: without hashes the file there may be any
         there = digest_of(target, expected)
         if fault := there.fault(expected):
             target.unlink()

@@ -1,4 +1,4 @@
-"""Sources from a folder in place of the network: fetched by hand, by another tool, or lying in a hub cache."""
+"""Sources from a folder instead of the network: fetched by hand or by another tool, or in a hub cache."""
 
 import os
 import shutil
@@ -55,7 +55,7 @@ def _homes(folder: Path, model: Model, held: Pin | None) -> Iterator[tuple[Path,
 
 
 def pin_of(model: Model, found: Found) -> Pin:
-    """The pin of an import that nothing is held of; its hashes are those of the files as they are brought."""
+    """The pin of an import without an earlier pin; its hashes are those of the files as they are brought."""
     files = {path: Expected(size=at.stat().st_size) for path, at in found.files.items()}
     return Pin(source=source_of(model), revision=found.revision or "", files=files)
 

@@ -1,8 +1,8 @@
 """Making a model visible at once, and finishing at the next start what a killed builder left.
 
-A model is whole in `staged/NAME` before its record is written beside it; from then on there is one way only, forward: the old folder is
-renamed away, the new one to its place, the lock file replaced, the rest deleted. Each step may be the last of a killed builder, and each
-may be repeated. At no moment does the lock file vouch for bytes that are not those of its record.
+A model is whole in `staged/NAME` before its record is written beside it; from then on placing only goes forward: the old folder is renamed
+away, the new one to its place, the lock file replaced, the rest deleted. A builder may be killed after any step, and any step may be
+repeated. The lock file never vouches for other bytes than those of its record.
 """
 
 import json
@@ -112,7 +112,7 @@ def _put_away(workspace: Workspace, name: str) -> None:
 
 
 def discard_downloads(workspace: Workspace, name: str) -> None:
-    """Let a model's sources go, at once: they are renamed away and then deleted."""
+    """Delete a model's sources at once: they are renamed away first."""
     aside = workspace.old(f"{name}.downloads")
     if workspace.downloads(name).exists():
         remove(aside)

@@ -19,7 +19,7 @@ State = Literal["complete", "missing", "incomplete", "changed", "other source", 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One model of a plan. `lacking`: file → what is wrong with it. `to_fetch`: bytes, None where nothing is known of its size;
-    `estimated`: from the number of parameters, for no fetch has told the true size yet."""
+    `estimated`: from the number of parameters, because no fetch has told the true size yet."""
 
     name: str
     state: State

@@ -1,8 +1,8 @@
 """A local volume folder copied to a network volume over its S3 API, object by object: what differs is sent, the lock file last.
 
-What lies in the bucket is known by its ETag, noted in `.builder/mirror/…json` when it was sent, and by the bucket's own lock file; so a
-stopped copy goes on with the first object that is lacking. Nothing is deleted in the bucket. On a network volume files get a time stamp
-of their own: the lock file that is sent says 0, which means that the time stamp is not known.
+An object in the bucket is known by its ETag, noted in `.builder/mirror/…json` when it was sent, and by the bucket's own lock file; so a
+stopped copy goes on with the first object that is lacking. Nothing is deleted in the bucket. On a network volume files get a time stamp of
+their own: the lock file that is sent says 0, which means that the time stamp is not known.
 """
 
 import hashlib
@@ -153,7 +153,7 @@ def _upload(client: Any, remote: Remote, path: Path, file: str, meter: Meter) ->
 
 
 def _lock_to_send(records: Mapping[str, ModelRecord]) -> bytes:
-    """The lock file for a volume whose time stamps nobody knows."""
+    """The lock file for a volume whose time stamps are unknown."""
     rows = {name: records[name].model_dump() for name in sorted(records)}
     for row in rows.values():
         row["files"] = {file: {**known, "mtime_ns": 0} for file, known in row["files"].items()}

@@ -1,4 +1,4 @@
-"""Asking the sources: which commit, which sizes and hashes. The only questions that the builder has for a network besides the bytes."""
+"""Asking the sources for commit, sizes and hashes: the builder's only requests besides those for the files."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ _Answer = TypeVar("_Answer")
 
 
 def resolve(model: Model, hub: Hub, client: httpx.Client, held: Pin | None, patience: Patience) -> Pin:
-    """The pin of a model: at the held commit where there is one, else at the source's present state; what is held stays in force.
+    """The pin of a model: at the held commit where there is one, else at the source's present state. What is held is kept.
 
     Raises `BuilderError` for a source that does not answer, refuses, or lacks a file.
     """

@@ -79,9 +79,9 @@ def read_torchscript(path: Path) -> Tensors:
 def narrowed(tensor: Tensor, served: torch.dtype) -> Tensor:
     """The tensor in the 16 bits that suit how it is `served`; integers as int64.
 
-    Where 16 bits are served, in exactly those: `ValueError` for a finite value that float16 has not, which would be infinite on the card.
-    For a network that runs in float32, whichever of float16 and bfloat16 is nearer (sum of the differences): float16, whose rounding is
-    eight times finer, unless a value overflows or the tensor lies below its range.
+    Where 16 bits are served, it has exactly those; `ValueError` for a finite value outside float16's range, which would be infinite on the
+    card. For a network that runs in float32 it has whichever of float16 and bfloat16 is nearer (sum of the differences): float16, whose
+    rounding is eight times finer, unless a value overflows or the tensor lies below its range.
     """
     if not tensor.is_floating_point():
         if tensor.is_complex() or tensor.dtype == torch.bool:

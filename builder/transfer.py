@@ -230,7 +230,7 @@ def _receive(wanted: Wanted, answer: httpx.Response, file: IO[Any], digest: Dige
 
 
 def write_all(file: IO[Any], data: bytes) -> None:
-    """Write unbuffered, so that a killed builder has on disk what it received; a nearly full disk may take a part only."""
+    """Write unbuffered, so that everything received is on disk when the builder is killed; a nearly full disk may take only a part."""
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]

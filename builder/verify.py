@@ -1,9 +1,9 @@
 """Whether a volume is what its lock file says, and whether what it holds can be served. Changes nothing.
 
-Shallow: sizes and time stamps, and that nothing stands there that nobody recorded. Deep, in place of the time stamps: the sha256 of every
-file, the headers of the weights, and each model read by the loader that serves it. The loader is the check of names, shapes and
-architecture: it refuses a missing tensor, another shape and a foreign configuration, under the names that the published files have, which
-a network built beside them for comparison would not know.
+Shallow: sizes, time stamps, and no unrecorded files. Deep, in place of the time stamps: the sha256 of every file, the headers of the
+weights, and each model read by the loader that serves it. The loader is the check of names, shapes and architecture: it refuses a missing
+tensor, another shape and a foreign configuration, under the names that the published files have, which a network built beside them for
+comparison would not know.
 """
 
 import hashlib
@@ -21,9 +21,9 @@ from model_cache.headers import read_header
 from model_cache.manifest import LOCK, ModelRecord, read_lock, suspects
 from model_cache.volume import Volume
 
-#: What stands in `Finding.model` for what belongs to no model.
+#: `Finding.model` of a finding that belongs to no model.
 STYLES, PROMPTS = "styles", "prompts"
-#: What a shallow look says of a file of the right size: only its content can tell, which a deep look reads. Fetching records it anew.
+#: What a shallow look says of a file of the right size and another time stamp: a deep look reads its content, fetching records it anew.
 STAMP = "it has not the time stamp that was recorded, so its content may have changed"
 _CHUNK = 1 << 22
 

@@ -1,4 +1,4 @@
-"""Artifacts to URLs: an S3 bucket, the answer itself, or a local folder; everything or nothing each time.
+"""Artifacts to URLs: an S3 bucket, the answer itself, or a local folder; each delivery is everything or nothing.
 
 Importing this package does not import boto3, which is slow to load: the S3 functions do so when they are called.
 """

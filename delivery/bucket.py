@@ -17,7 +17,7 @@ DEFAULT_REGION = "us-east-1"
 Addressed: TypeAlias = Literal["path", "virtual"]
 Addressing: TypeAlias = Literal["auto", "path", "virtual"]
 
-#: A name that can stand before a host, as botocore sees it; with dots only where no certificate has to fit.
+#: A name that can stand before a host, as botocore sees it; dots are allowed only where no certificate has to fit.
 _HOST_LABELS = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _S3_CONFIG_KEYS = ("accessId", "accessSecret", "bucketName", "endpointUrl")
 _S3_CONFIG_OPTIONAL = ("addressing",)

@@ -1,4 +1,4 @@
-"""Delivery to a folder of this machine: all files or none, and never at the cost of what was there."""
+"""Delivery to a folder of this machine: all files or none; after a failure the earlier files are there again."""
 
 import errno
 import shutil
@@ -11,7 +11,7 @@ from delivery.artifact import Artifact, in_order
 from pipeline.errors import Code, JobError
 from pipeline.intake.network import go_on
 
-#: What an `OSError` says when not this folder but the whole disk takes no more.
+#: The `errno` of an `OSError` when not just this folder but the whole disk takes no more.
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
@@ -36,7 +36,7 @@ class _Undo:
                 before.replace(target)
 
     def remove_made(self) -> None:
-        """Remove the folders that were created, unless somebody else has put something into them meanwhile."""
+        """Remove the folders that were created, unless another process has put something into them meanwhile."""
         for path in reversed(self.made):
             if any(path.iterdir()):
                 return

@@ -35,8 +35,8 @@ _KEPT_HEADERS = ("ContentType", "CacheControl", "ContentDisposition", "ContentEn
 
 @dataclass(frozen=True, slots=True)
 class _Before:
-    """What lay under a key before this delivery. `put_back` holds the arguments of the put that restores it, None when
-    there was nothing; `known` is False where the credentials may not look."""
+    """The object under a key before this delivery. `put_back` holds the arguments of the put that restores it, None when there was nothing;
+    `known` is False where the credentials may not look."""
 
     put_back: dict[str, Any] | None = None
     known: bool = True
@@ -74,9 +74,11 @@ def deliver_s3(artifacts: Sequence[Artifact], bucket: Bucket, key_prefix: str, *
     delivery by raising. When anything fails, objects that this call created are deleted again and those that it replaced are
     put back with their type and metadata, so they are read before the first upload. An object which the credentials may not
     read is not overwritten (`If-None-Match`). What another delivery has put under a key meanwhile, such as a second worker's at the same
-    job, stays as it is: every object carries its delivery's mark as metadata. A service that keeps none undoes the other's too.
+    job, stays as it is: every object carries its delivery's mark as metadata. Where a service keeps no metadata, the other's objects are
+    undone too.
 
-    The answer undoes the whole delivery in the same way, for callers that learn only later that it does not count. It raises nothing.
+    Returns a function that undoes the whole delivery in the same way, for callers that learn only later that it does not count. It raises
+    nothing.
 
     Raises `DELIVERY_FAILED` with the service's error code, `INVALID_INPUT` for an unsafe `key_prefix`, and what `check` raises.
     `DELIVERY_FAILED` is fatal where the deployment's own bucket takes nothing any more (`check_bucket`). A service that hangs is
@@ -177,7 +179,7 @@ def _takes_nothing(error: JobError, bucket: Bucket) -> bool:
 
 
 def _body(response: dict[str, Any], max_bytes: int) -> bytes | None:
-    """What a get brings, None as soon as it is more than `max_bytes`; not every service tells the length beforehand."""
+    """The body of a get, None as soon as it is more than `max_bytes`; not every service tells the length beforehand."""
     with closing(response["Body"]) as body:
         if int(response.get("ContentLength") or 0) > max_bytes:
             return None
@@ -237,7 +239,7 @@ def _presigned(client: Any, bucket: Bucket, key: str) -> str:
 
 
 def _before(client: Any, bucket: Bucket, key: str) -> _Before:
-    """Read what lies under `key`; a service without the right to list answers AccessDenied where there is nothing."""
+    """Read the object under `key`; a service without the right to list answers AccessDenied where there is nothing."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     with answered(lambda error: delivery_failed(error, bucket)):
@@ -259,8 +261,8 @@ def _before(client: Any, bucket: Bucket, key: str) -> _Before:
 def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -> None:
     """Store one artifact and note it in `touched` when it has to be undone in case of failure.
 
-    Noted before the request, because one that seems to fail may have been stored; but where it is not known what lay there,
-    only after it was surely stored: then, `If-None-Match` being honoured, the object is this call's own.
+    It is noted before the request, because a put that seems to fail may have stored the object. Where it is not known what was there
+    before, it is noted only after it was surely stored: `If-None-Match` then proves that the object is this call's own.
     """
     artifact, known = upload.artifact, upload.before.known
     headers: dict[str, Any] = {"ContentType": artifact.content_type, "Metadata": {_MARK: upload.mark}}
@@ -275,7 +277,7 @@ def _put(client: Any, bucket: Bucket, upload: _Upload, touched: list[_Upload]) -
 
 
 def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Upload]) -> list[_Upload]:
-    """Undo the uploads that are still there; those where that failed. In less time: the service may be what is broken."""
+    """Undo the uploads that are still there; returns those where that failed. It has less time: the service itself may be broken."""
     deadline = Deadline(min(_ROLL_BACK_SECONDS, bucket.seconds))
 
     def undo(client: Any, upload: _Upload) -> bool:
@@ -298,7 +300,7 @@ def _roll_back(pool: ThreadPoolExecutor, bucket: Bucket, touched: Sequence[_Uplo
 
 
 def _is_there(client: Any, bucket: Bucket, upload: _Upload) -> bool:
-    """Whether what lies under the key is this delivery's, as far as that is told: credentials may not look, services keep no marks."""
+    """Whether the object under the key is this delivery's; True where the credentials may not look or the service keeps no marks."""
     from botocore.exceptions import ClientError  # noqa: PLC0415
 
     try:

@@ -60,12 +60,12 @@ def error_code(error: Exception) -> str | None:
 
 
 def delivery_failed(error: Exception, bucket: Bucket) -> JobError:
-    """`DELIVERY_FAILED`: the bucket's name and what its service said; fatal where that was a refusal, which no other try will mend."""
+    """`DELIVERY_FAILED`: the bucket's name and what its service said; fatal where that was a refusal, which another try cannot mend."""
     return JobError(Code.DELIVERY_FAILED, f"{_told(error, bucket)}.", fatal=_refused(error))
 
 
 def _refused(error: Exception) -> bool:
-    """Whether the service has answered with a 4xx, but for those that ask for patience."""
+    """Whether the service has answered with a 4xx other than those that ask to wait."""
     response = getattr(error, "response", None)
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) if isinstance(response, dict) else 0
     return 400 <= status < 500 and status not in (408, 409, 425, 429)

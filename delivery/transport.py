@@ -1,9 +1,9 @@
 """How boto3's requests leave this process: over connections whose addresses are checked and whose time is bounded.
 
-botocore asks its `before-send` handlers for an answer before it sends a request itself (it is how its own stubs work). Ours does
-the request with httpcore over `pipeline.intake.network`, so that a job's own endpoint cannot lead to what only this worker can reach,
-whatever its name resolves to the second time and wherever it redirects, and so that nothing waits beyond the delivery's deadline.
-Errors become botocore's own, which its retries know.
+botocore asks its `before-send` handlers for an answer before it sends a request itself (its own stubs work so). Ours does the request with
+httpcore over `pipeline.intake.network`, so that a job's own endpoint cannot lead to what only this worker can reach, whatever its name
+resolves to the second time and wherever it redirects, and so that nothing waits beyond the delivery's deadline. Errors become botocore's
+own, which its retries know.
 """
 
 import socket
@@ -41,7 +41,7 @@ class _Body:
         yield text
 
     def read(self, amount: int | None = None) -> bytes:
-        """Up to `amount` bytes, all without; empty at the end."""
+        """Up to `amount` bytes, without it all of them; empty at the end."""
         held, self._rest = bytearray(self._rest), b""
         with _as_botocore(self._endpoint):
             while amount is None or len(held) < amount:
@@ -100,7 +100,7 @@ def sender(bucket: Bucket, deadline: Deadline) -> Iterator[Callable[..., Any]]:
         from botocore.awsrequest import AWSResponse  # noqa: PLC0415
 
         if event_name.endswith(".HeadBucket"):
-            # Nobody here asks this. botocore does, to learn the region behind a redirect that does not tell it, and asks again for
+            # This project never asks this; botocore does, to learn the region behind a redirect that does not tell it, and asks again for
             # the redirect of that request, and so on: a service that redirects everything would be asked hundreds of times.
             return AWSResponse(request.url, 404, {}, _Nothing())
         body = request.body.encode() if isinstance(request.body, str) else request.body or b""

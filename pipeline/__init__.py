@@ -1,4 +1,6 @@
-"""A photograph of a vehicle in, a flat vector illustration out: four phases, in the order that `pipeline.run` knows."""
+"""A photograph of a vehicle in, a flat vector illustration out, in five phases whose order `pipeline.run` knows: vehicle, sanitize,
+illustrate, enforce, vectorize.
+"""
 
 import os
 

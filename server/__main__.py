@@ -23,20 +23,19 @@ def serve(
 ) -> None:
     """Serve the API, the web page at `/` and the API's description at `/docs`.
 
-    Settings come from the environment: `API_KEY` is wanted of every request, `OUTPUT_DIR` keeps jobs and results, `RETENTION_HOURS` says
-    for how long, `WORKERS` is how many pictures are drawn at once, `ENGINE` and `MODEL_VOLUME_PATH` choose the engine. `docs/settings.md`
-    has them all.
+    Settings come from the environment: every request needs `API_KEY`, if set; `OUTPUT_DIR` keeps jobs and results for `RETENTION_HOURS`;
+    `WORKERS` is how many pictures are drawn at once; `ENGINE` and `MODEL_VOLUME_PATH` choose the engine. All are in `docs/settings.md`.
 
     Try it:
 
         curl -o car.jpg http://127.0.0.1:5090/api/v1/sample
         curl -F file=@car.jpg http://127.0.0.1:5090/api/v1/process
 
-    SIGTERM or Ctrl-C stops it: the job at hand gets up to 30 s, and goes back to its place in the queue if they do not suffice.
+    SIGTERM or Ctrl-C stops it. The job at hand gets 25 s; if it needs longer, it goes back to its place in the queue.
 
     Exit status: 0 when it was stopped; 2 with one sentence when a setting is wrong.
     """
-    # uvicorn stops in order and then sends the signal again to whoever handled it before: that is the end of a good run
+    # After an orderly stop uvicorn sends the signal again, to the handler that was there before: exit with 0 then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(
         server.app,

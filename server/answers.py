@@ -100,7 +100,7 @@ class Health(BaseModel):
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The problem answers of a route, for its description; those that every route may give come with them."""
+    """The problem answers of a route, for its description, including those that every route may give."""
     return {status: {"description": _MEANING[status], "content": _content(status)} for status in sorted({*statuses, 401, 429, 500})}
 
 

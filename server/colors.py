@@ -1,6 +1,6 @@
 """The main colours of a picture: `python -m server.colors COUNT < PICTURE` prints them as JSON, or `{"code", "sentence"}`.
 
-A process of its own, so that a picture of many pixels takes its memory somewhere else than in the server.
+It is a process of its own, so that a picture of many pixels does not take the server's memory.
 """
 
 import io

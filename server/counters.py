@@ -1,4 +1,4 @@
-"""The folder in which the processes of a pod count: `prometheus_client` looks for it when it is imported, and not again."""
+"""The folder in which a pod's processes keep their counters. `prometheus_client` looks for it only once, when it is imported."""
 
 import fcntl
 import os
@@ -6,13 +6,13 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-#: Environment variable: the name under which a process counts, in place of its id. An engine that is started anew counts on in the files
-#: of the one before it; files under ids would grow in number with every start, and with them the time that `/metrics` takes.
+#: Environment variable: the name under which a process counts, in place of its id. So a restarted engine goes on in the files of the one
+#: before it; with ids every start would add files, and `/metrics` would take longer.
 NAME = "COUNTS_AS"
 
 
 def prepare(folder: Path) -> IO[bytes]:
-    """Make the folder ready and the one of this process and its children: emptied, unless another process of this pod counts there already.
+    """Make the folder and set it for this process and its children. Empties it unless another process of this pod counts there already.
 
     The file that is returned has to stay open as long as this process counts.
     """
@@ -23,7 +23,7 @@ def prepare(folder: Path) -> IO[bytes]:
         shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
     except BlockingIOError:
-        pass  # somebody else counts there
+        pass  # another process counts there
     fcntl.flock(lock, fcntl.LOCK_SH)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
     return lock

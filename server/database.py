@@ -1,6 +1,6 @@
 """The pod's one shared state: a SQLite file that web processes and engines open at once (WAL, one writer at a time).
 
-A transaction that returned survives the end of every process; `synchronous=NORMAL` leaves the last of them to a loss of power.
+A transaction that returned survives the end of any process; with `synchronous=NORMAL` a power loss may lose the latest ones.
 """
 
 import threading
@@ -18,7 +18,7 @@ from pipeline.settings import SettingsError
 VERSION = 1
 #: Seconds that a writer waits for another process's transaction, all of which are short.
 BUSY_SECONDS = 20
-#: Connections of a process at most, and KiB of pages that each keeps: together they bound what the database takes of its memory.
+#: Most connections of a process, and KiB of pages that each keeps: together they bound the memory that the database takes.
 CONNECTIONS, CACHE_KIB = 16, 512
 #: Bytes to which the journal is cut after a transaction that made it longer.
 JOURNAL_BYTES = 8 * 2**20
@@ -26,9 +26,9 @@ JOURNAL_BYTES = 8 * 2**20
 metadata = MetaData()
 _JSON = JSON(none_as_null=True)
 
-#: `seq` is a job's place for ever: the order in which jobs came, and run. `lease` is a word that only the engine at work knows.
-#: Times are seconds since the epoch, but for `lease_until` and `deadline`: of the machine's monotonic clock. `cancel_at`: when its
-#: end was asked for. `attempts`: how often it was begun. `bytes`: what its folder holds.
+#: `seq` is a job's place for ever: jobs run in the order in which they came. `lease` is a secret of the engine at work. Times are seconds
+#: since the epoch, except `lease_until` and `deadline`, which are the machine's monotonic clock's. `cancel_at`: when a cancel was
+#: requested. `attempts`: how often the job was begun. `bytes`: of its folder.
 jobs = Table(
     "jobs",
     metadata,
@@ -57,7 +57,7 @@ jobs = Table(
     sqlite_autoincrement=True,
 )
 
-#: What a job told while it ran: `kind` is progress or log, `data` one JSON object. `number` counts up over all jobs.
+#: Progress and log of a job: `kind` is progress or log, `data` one JSON object. `number` counts up over all jobs.
 events = Table(
     "events",
     metadata,

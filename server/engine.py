@@ -1,7 +1,7 @@
 """An engine: a process of its own that takes jobs from the queue, one at a time (`python -m server.engine SLOT`).
 
-The web process starts it and watches it (`server.keeper`). It ends by itself when its parent is gone: its standard input is a pipe whose
-other end closes then, and on Linux the kernel is asked for a signal besides, which needs no turn of Python.
+The web process starts it and watches it (`server.keeper`). It ends when its parent is gone, because the pipe on its standard input closes
+then. On Linux the kernel also kills it, even while Python itself is stuck.
 """
 
 import contextlib
@@ -35,13 +35,13 @@ IDLE, LOOK, RENEW, REPORT = 0.1, 0.2, 1.0, 0.25
 NICE = 5
 #: linux/prctl.h
 _PR_SET_PDEATHSIG = 1
-#: Exit statuses: the engine cannot be started; it can do no more.
+#: Exit statuses: the engine cannot be started; it can do no further job.
 CANNOT_START, CAN_DO_NO_MORE = 3, 4
 
 
 @dataclass(slots=True)
 class Recorder:
-    """What the job at hand tells, until it is stored. Filled by the job's thread, emptied by the main one."""
+    """Log and progress of the job at hand until they are stored. The job's thread fills it, the main one empties it."""
 
     job_id: str
     told: list[queue.Event] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Recorder:
         """Note a line of the log."""
         with self.lock:
             self.told.append(("log", dict(event)))
-            if len(self.told) > 2 * queue.KEPT:  # a step that tells more than anybody keeps
+            if len(self.told) > 2 * queue.KEPT:  # a step that logs more lines than are kept
                 del self.told[: queue.KEPT]
 
     def report(self, report: Report) -> None:
@@ -67,7 +67,7 @@ class Recorder:
         return told
 
 
-#: Where the lines of the log go besides standard error: the job that the line was written in.
+#: The recorder of the job that a log line belongs to; the line goes to standard error as well.
 _recorder: contextvars.ContextVar[Recorder | None] = contextvars.ContextVar("recorder", default=None)
 
 
@@ -79,14 +79,14 @@ def _heard(event: Mapping[str, Any]) -> None:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a job's work: one of the two, or neither while it goes on."""
+    """The outcome of a job's work: one of the two, or neither while it goes on."""
 
     delivered: service.Delivered | None = None
     error: JobError | None = None
 
 
 def _work(taken: queue.Claim, pod: Pod, worker: service.Worker, progress: Progress, outcome: Outcome) -> None:
-    """Do the job in this thread. What it makes lies in the attempt's own folder: the job's may be somebody else's by now."""
+    """Do the job in this thread. It writes into the attempt's own folder, because another engine may hold the job by now."""
     folder = files.folder_of(pod, taken.job_id)
     cache = worker.steps.cache_counts()
     try:
@@ -94,7 +94,7 @@ def _work(taken: queue.Claim, pod: Pod, worker: service.Worker, progress: Progre
         staging = service.Staging(files.attempt_of(pod, taken.lease), folder)
         outcome.delivered = service.attempt(taken.job_id, taken.request, worker, progress, staging, service.Pictures(photo, matte))
         metrics.VRAM.set(max(outcome.delivered.answer["peak_vram_mb"] * 1e6, 0))
-    except Exception as fault:  # noqa: BLE001 - a bug has an id by now, and the thread's end is the job's
+    except Exception as fault:  # noqa: BLE001 - `explain` gives a bug its id; the thread must end in order
         outcome.error = service.explain(fault)
     metrics.used_cache(cache, worker.steps.cache_counts())
 
@@ -106,7 +106,7 @@ def _result(delivered: service.Delivered, attempt: Path, folder: Path) -> dict[s
 
 
 def _place(attempt: Path, folder: Path, complete: bool) -> int:
-    """What `queue.finish` has done with the files, see there."""
+    """The `place` of `queue.finish`, see there."""
     if complete:
         files.keep(attempt, folder)
     else:
@@ -117,8 +117,8 @@ def _place(attempt: Path, folder: Path, complete: bool) -> int:
 def do(slot: int, taken: queue.Claim, pod: Pod, worker: service.Worker, database: Database, stopping: threading.Event) -> bool:
     """Do one job to its end; False when this process can do no other job after it.
 
-    Until `queue.finish` has proven that the job is still this lease's, nothing is changed that others see but objects in a bucket, which
-    are taken back where it is not.
+    Until `queue.finish` has proven that this lease still holds the job, others see no change but objects in a bucket; these are withdrawn
+    if it does not.
     """
     recorder, outcome, began = Recorder(taken.job_id), Outcome(), time.monotonic()
     progress = Progress(
@@ -179,8 +179,8 @@ def _finish(
 def _watch(
     thread: threading.Thread, taken: queue.Claim, recorder: Recorder, progress: Progress, database: Database, stopping: threading.Event
 ) -> bool:
-    """Keep the job's lease, store what it tells and pass a cancel on, until its thread ends; False when it was put back instead, or when
-    the job is somebody else's by now and the thread does not end for that: nobody else would end this process."""
+    """Renew the job's lease, store its log and pass a cancel on, until its thread ends. False when this process has to end instead: the job
+    was put back, or another engine holds it by now and its thread here does not end."""
     renewed, stopped_at, lost_at = time.monotonic(), None, None
     while True:
         thread.join(LOOK)
@@ -204,7 +204,7 @@ def _watch(
 
 
 def _bind_to_parent() -> None:
-    """End when the parent has: nobody would stop this process, or start one in its place, any more."""
+    """End when the parent has ended: nobody else would stop this process or replace it."""
 
     def wait() -> None:
         while os.read(0, 1):

@@ -39,7 +39,7 @@ class _Stream(EventSourceResponse):
         self._room = room
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer. Raises `RATE_LIMITED`: a place is there and taken at once, or there is none, and nobody waits for one."""
+        """Answer. Raises `RATE_LIMITED` at once where no place is free."""
         if self._room.locked():
             sentence = f"{LISTENERS} listeners follow jobs already; ask for the job itself, which tells the same."
             raise Problem(PodCode.RATE_LIMITED, sentence, headers={"Retry-After": "10"})
@@ -51,7 +51,7 @@ async def _events(database: Database, job_id: str, last: int) -> AsyncIterator[S
     while True:
         try:
             status, error, told = await to_thread.run_sync(jobs.told_since, database, job_id, last)
-        except Problem:  # deleted meanwhile: whoever asks again is told so
+        except Problem:  # the job was deleted meanwhile; the next request is told so
             return
         for event in told:
             last = event.number

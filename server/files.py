@@ -1,10 +1,10 @@
 """A job's files: `OUTPUT_DIR/{job_id}/` holds its picture, what was made of it, and nothing else.
 
-A job may be at work twice: one engine is silent for so long that another begins the job again, and then goes on. So each attempt writes
-into a folder of its own, named by its lease, and what is in a job's folder changes only inside the transaction of `server.queue` that
-proves whose the job is (`keep`, `clear_outputs`). Such transactions come one after another, of all processes; the first that ends the
-job takes the lease with it, and every later one finds that it has nothing to change. A process that ends in mid-transaction leaves the
-job at work, and whoever decides about it then clears its folder.
+Two engines may work on one job: one falls silent for so long that another begins the job again, and then the first goes on. So each attempt
+writes into a folder of its own, named by its lease. The job's folder changes only inside the transaction of `server.queue` that proves who
+holds the job (`keep`, `clear_outputs`). The transactions of all processes run one after another: the first that ends the job removes the
+lease, and the later ones find nothing to change. If a process ends in mid-transaction, the job stays at work, and the process that decides
+about it later clears its folder.
 """
 
 import errno
@@ -38,7 +38,7 @@ MEDIA = {
 PICTURE, MATTE = "input", "input_matte"
 #: Bytes at a picture's beginning that tell its kind.
 HEAD = 4096
-#: Seconds after which a folder that belongs to no job is nobody's upload any more.
+#: Seconds after which a folder that belongs to no job is no upload under way any more.
 STALE = 3600.0
 _ID = re.compile(r"[0-9a-f]{32}")
 
@@ -54,7 +54,7 @@ def folder_of(pod: Pod, job_id: str) -> Path:
 
 
 def output_name(kind: str) -> str | None:
-    """The file that `GET …/output/{kind}` serves; None for a kind that there is not."""
+    """The file that `GET …/output/{kind}` serves; None for an unknown kind."""
     return OUTPUTS.get(kind) or (f"{kind}.png" if kind in INTERMEDIATES else None)
 
 
@@ -78,7 +78,7 @@ def full() -> Problem:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether it says that there is no room, for a file or in the database."""
+    """Whether the error says that there is no room, for a file or in the database."""
     if isinstance(error, OperationalError):
         return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -92,7 +92,7 @@ def incoming(pod: Pod) -> Path:
 
 
 def attempt_of(pod: Pod, lease: str) -> Path:
-    """Where the engine that holds this lease writes; on the same file system as the jobs' folders, and there once it has written."""
+    """The folder into which the engine with this lease writes, on the same file system as the jobs' folders; its first write makes it."""
     return pod.own_folder / "attempts" / lease
 
 
@@ -103,7 +103,7 @@ def attempts(pod: Pod) -> list[Path]:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and what is in it, as far as it is there: somebody else may be removing it too."""
+    """Remove a folder and what is in it, as far as it is there: another process may be removing it too."""
     shutil.rmtree(folder, onerror=_unless_gone)
 
 

@@ -22,11 +22,11 @@ from server.settings import Pod, listed
 
 log = structlog.get_logger()
 
-#: Answered to everybody: they tell nothing, and who watches a container has no key.
+#: Paths that need no key: they reveal nothing, and a container's health check has no key.
 OPEN = frozenset({"/health", "/ready"})
 #: Bytes that a request may have where no other limit is set.
 _BODY = 64_000
-#: The status under which a caller is counted who has gone before the answer.
+#: The status that is counted for a caller who left before the answer.
 _GONE = 499
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 #: What an answer has unless its route says otherwise.
@@ -76,11 +76,11 @@ class Guard:
             self._admit(scope)
             await self.app(scope, _bounded(receive, self.upload_seconds, self.body_limits.get(scope["path"], _BODY)), safe)
         except ClientDisconnect:
-            answered.status = _GONE  # in mid-upload; there is nobody to answer any more
+            answered.status = _GONE  # the caller left in mid-upload
         except Exception as fault:  # a bug becomes an id for the caller and a traceback in the log
             problem = fault if isinstance(fault, Problem) else of_bug(fault)
             metrics.ERRORS.labels(str(problem.code)).inc()
-            if answered.status:  # too late for another answer; cutting this one off says that it is not whole
+            if answered.status:  # an answer has begun; cutting it off says that it is not whole
                 raise
             for_browser = problem.code == PodCode.UNAUTHORIZED and (scope["method"], scope["path"]) == ("GET", "/")
             response = sign_in.page("This server wants its API key.") if for_browser else answer(problem)
@@ -97,7 +97,7 @@ class Guard:
             raise Problem(PodCode.FORBIDDEN, "This server does not go by that name; ALLOWED_HOSTS names those it has.")
         proof, signs_in = self._proof(headers), (method, path) == ("POST", "/")
         wants_key = self.key is not None and proof == "none"
-        if path.startswith("/api/") or wants_key:  # keys that are guessed count too; the page's own files do not
+        if path.startswith("/api/") or wants_key:  # guessed keys count too; the page's own files do not
             self._limit("key" if proof == "key" else str((scope.get("client") or ("unknown",))[0]))
         if wants_key and not signs_in:
             raise Problem(PodCode.UNAUTHORIZED, _NO_KEY, headers={"WWW-Authenticate": "Bearer"})
@@ -116,8 +116,8 @@ class Guard:
         return "session" if sign_in.is_session(session, self.key, time.time()) else "none"
 
     def _is_own(self, headers: Headers, proof: Proof) -> bool:
-        """Whether a browser says that the request comes from this server's own page, or from one that is allowed. Others than browsers
-        say nothing; a session is a browser's, and always has to say it."""
+        """Whether the headers say that the request comes from this server's own page or an allowed one. Only browsers send these headers,
+        so a request with neither is fine unless it has a session, which only browsers have."""
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         if origin is not None and origin in self.origins:
             return True
@@ -160,7 +160,7 @@ def _bounded(receive: Receive, seconds: float, most: int) -> Receive:
 
     async def bounded() -> Message:
         nonlocal whole, size
-        if whole:  # whoever asks now waits for the caller's going
+        if whole:  # a further read waits until the caller disconnects
             return await receive()
         try:
             message = await asyncio.wait_for(receive(), ends - time.monotonic())
@@ -177,7 +177,7 @@ def _bounded(receive: Receive, seconds: float, most: int) -> Receive:
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
-    """Count and log an answer by its route, never by its path: that may hold anything."""
+    """Count and log an answer by its route, never by its path, which may hold anything."""
     route = getattr(scope.get("route"), "path", None) or "none"
     method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "DELETE", "OPTIONS") else "other"
     metrics.REQUESTS.labels(method, route, str(status)).inc()

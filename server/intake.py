@@ -66,7 +66,7 @@ def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
 
 
 def _queue(new: jobs.New, folder: Path, pod: Pod, database: Database) -> jobs.Queued:
-    """The files into their place, then the row, so that no engine finds a job without its files."""
+    """Move the files into place, then add the row, so that no engine finds a job without its files."""
     place = files.folder_of(pod, new.job_id)
     folder.rename(place)
     try:
@@ -84,7 +84,8 @@ def _decoded(text: str | None, max_bytes: int) -> IO[bytes] | None:
 
 
 def _copy(source: IO[bytes], target: Path, most: int, digest: Any) -> int:
-    """Copy a picture, refusing what is none by its first bytes, and what has more than `most`; into the digest too. The number of bytes."""
+    """Copy a picture, and add it to the digest; the number of its bytes. Refuses what is no picture by its first bytes, and more than
+    `most` bytes."""
     subject = "The picture" if target.name == files.PICTURE else "The matte"
     head = source.read(files.HEAD)
     sniff(head, subject)

@@ -16,7 +16,7 @@ from server.queue import CANCELLED, KEPT
 OVER = frozenset({"completed", "failed", "cancelled"})
 #: Keys of a job that hold a picture or its address, which may be signed: never told to anybody.
 SECRET_KEYS = frozenset({"image_url", "image_base64", "matte_url", "matte_base64"})
-#: Jobs in one statement: SQLite takes 32,766 values in one, and whoever submits meanwhile waits for it.
+#: Jobs in one statement: SQLite takes 32,766 values in one, and submissions wait for it.
 _AT_ONCE = 100
 
 
@@ -151,7 +151,7 @@ def remove(database: Database, job_id: str) -> None:
 def forget_old(database: Database, before: float, most_bytes: float) -> list[str]:
     """Forget the jobs that ended `before` a time, and the oldest ended ones as long as all jobs hold more than `most_bytes`.
 
-    Pending ones and those at work always stay. Returns the ids; their folders have to follow.
+    Pending ones and those at work always stay. Returns the ids; the caller removes their folders.
     """
     over = jobs.c.status.in_(OVER)
     with database.read() as connection:

@@ -24,7 +24,7 @@ from server.settings import STOP_SECONDS, Pod
 
 log = structlog.get_logger()
 
-#: Seconds between two looks at an engine, and at a slot that somebody else keeps.
+#: Seconds between two looks at an engine, and at a slot that another process keeps.
 LOOK, TAKEN = 0.5, 1.0
 #: Seconds before an engine is started again, doubled from the first to the last while it does not get further than its start.
 FIRST_WAIT, LAST_WAIT = 0.5, 30.0
@@ -69,7 +69,7 @@ async def _keep(slot: int, pod: Pod, database: Database, stopping: asyncio.Event
 
 
 async def _lock(slot: int, pod: Pod, stopping: asyncio.Event) -> IO[bytes] | None:
-    """The slot's file, locked as soon as nobody else has it; None when this process stops before."""
+    """The slot's file, locked as soon as no other process holds it; None when this process stops before."""
     file = (pod.own_folder / f"engine-{slot}.lock").open("ab")
     while not stopping.is_set():
         try:
@@ -89,7 +89,7 @@ async def _pause(stopping: asyncio.Event, seconds: float) -> None:
 
 async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stopping: asyncio.Event) -> None:
     """One engine's life, from its start until its jobs are in order again."""
-    # the lock goes with it: should this process be killed, the slot is not free before the engine has ended too
+    # the engine inherits the lock: if this process is killed, the slot stays taken until the engine has ended too
     environment = {name: value for name, value in os.environ.items() if name != "API_KEY"} | {counters.NAME: f"engine-{slot}"}
     command = (sys.executable, "-m", "server.engine", str(slot))
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, pass_fds=(lock.fileno(),), env=environment)
@@ -106,7 +106,7 @@ async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stoppin
 
 
 async def _watch(process: Process, slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> tuple[int, str | None]:
-    """Wait for an engine's end, and bring it about where it has to be; its exit status, and why it was killed if it was."""
+    """Wait until an engine ends, and kill it where it must; its exit status, and why it was killed if it was."""
     asked_at = None
     while True:
         with contextlib.suppress(TimeoutError):
@@ -135,15 +135,15 @@ async def _sweep(pod: Pod, database: Database) -> None:
 
 
 def sweep(pod: Pod, database: Database) -> None:
-    """Delete jobs that ended RETENTION_HOURS ago, the oldest ones while all hold more than RETENTION_GB, what became no job, and what
-    attempts left behind that were interrupted."""
+    """Delete jobs that ended RETENTION_HOURS ago, the oldest ended ones while all hold more than RETENTION_GB, uploads that became no job,
+    and leavings of interrupted attempts."""
     environment = pod.environment
     gone = jobs.forget_old(database, time.time() - environment.retention_hours * 3600, environment.retention_gb * 1e9)
     uploads, folders = files.stale(pod)
     known = jobs.known(database, (folder.name for folder in folders))
     for folder in [*(files.folder_of(pod, job_id) for job_id in gone), *uploads, *(path for path in folders if path.name not in known)]:
         files.remove(folder)
-    attempts = files.attempts(pod)  # before the leases, each of which is older than its folder
+    attempts = files.attempts(pod)  # listed before the leases, since a lease is older than its folder
     held = queue.leases(database)
     for folder in attempts:
         if folder.name not in held:

@@ -24,7 +24,7 @@ _WAITS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400)
 _REQUESTS = (0.01, 0.05, 0.1, 0.5, 1, 5)
 if counters.NAME in os.environ:
     values.ValueClass = values.MultiProcessValue(lambda: os.environ[counters.NAME])  # type: ignore[no-untyped-call]
-#: A registry of their own would be asked by nobody: in this mode the numbers are read from the folder.
+#: The metrics need a registry, but it is never asked: the numbers are read from the folder.
 _HERE = CollectorRegistry()
 
 JOBS = Counter("jobs", "Jobs that ended, by how.", ["status"], registry=_HERE)
@@ -40,7 +40,7 @@ RESTARTS = Counter("engine_restarts", "Engines that ended and were started again
 
 
 def begin(workers: int) -> None:
-    """Let every counter stand at 0 from the start: the first increase of a series that comes from nowhere is none to Prometheus."""
+    """Start every counter at 0: Prometheus does not count the first increase of a series that did not exist before."""
     for code in (*Code, *PodCode):
         ERRORS.labels(str(code))
     for status in ("completed", "failed", "cancelled"):
@@ -59,7 +59,7 @@ def ended(job: Ended) -> None:
 
 
 def begun(taken: Claim) -> None:
-    """Count how long a job has waited; one that runs again has waited for something else."""
+    """Count how long a job has waited; one that runs again does not count, since it waited for an engine's failure as well."""
     if taken.attempts == 1:
         WAIT_SECONDS.observe(taken.waited)
 
@@ -71,7 +71,7 @@ def used_cache(before: Mapping[str, int], after: Mapping[str, int]) -> None:
 
 
 class _Stored(Collector):
-    """What the database knows at the moment of asking."""
+    """What the database knows when `/metrics` is read."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

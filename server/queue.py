@@ -3,11 +3,11 @@
 A job is taken under a lease that is renewed while the work goes on. An engine that is gone, or renews no more, loses the job, which is
 pending again in its old place, once; a job that ends its engine twice is failed as poisoned.
 
-An engine that lost its job may not know it yet, and goes on. Whatever it wants to change of the job, it therefore says here together with
-its lease, and the transaction that finds the lease still good makes the change, of the job's row and of its files alike (`server.files`).
+An engine that lost its job may go on without knowing it. So every change of a job names a lease, and only a transaction that finds the
+lease still good changes the job's row and its files (`server.files`).
 
-Leases and deadlines are told by the machine's monotonic clock, which all its processes share: a clock that is set, or a machine that was
-asleep, ends no healthy engine. It begins anew with the machine; a lease from before lies too far in the future, or has run out.
+Leases and deadlines go by the machine's monotonic clock, which all its processes share, so that neither setting the clock nor a machine's
+sleep ends a healthy engine. That clock restarts with the machine; a lease from before the restart is too far in the future, or has run out.
 """
 
 import secrets
@@ -43,7 +43,7 @@ Event = tuple[Literal["progress", "log"], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that was taken. `lease` proves to whom it belongs; `waited` seconds lay between its coming and now."""
+    """A job that was taken. `lease` proves to whom it belongs; it came `waited` seconds ago."""
 
     seq: int
     job_id: str
@@ -57,7 +57,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job that is over, for those who count: its end, and the error's code."""
+    """A job that is over, for the counters: its end, and the error's code."""
 
     job_id: str
     status: Over
@@ -108,7 +108,7 @@ def look(database: Database, taken: Claim) -> Hold:
 
 
 def renew(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
-    """Keep the job for another while, and store what it told meanwhile. False: it belongs to somebody else by now."""
+    """Renew the lease, and store what the job told meanwhile. False: another engine holds the job by now."""
     with database.write() as connection:
         kept = connection.execute(update(jobs).where(_mine(taken)).values(lease_until=time.monotonic() + LEASE)).rowcount == 1
         if kept:
@@ -127,10 +127,10 @@ def finish(
 ) -> Ended | None:
     """End the job: with its result, or its error's code and sentence.
 
-    `place` is called inside the transaction once it is proven that the job is this lease's: it gives the job's folder the attempt's files
-    (True, the job completes) or none, and answers with the folder's bytes. When it raises, nothing is changed.
+    `place` is called inside the transaction once the lease is proven to hold the job: it gives the job's folder the attempt's files (True,
+    the job completes) or none, and answers with the folder's bytes. When it raises, nothing is changed.
 
-    A job that was to be cancelled is cancelled, whatever became of it. None: it belonged to somebody else by now, and nothing is changed.
+    A job whose cancel was requested is cancelled, whatever its outcome. None: another engine holds the job by now, and nothing is changed.
     """
     with database.write() as connection:
         row = connection.execute(select(jobs.c.cancel_at).where(_mine(taken))).first()
@@ -145,7 +145,7 @@ def finish(
 def put_back(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
     """Make the job pending again as if it had not been begun: the server stops, and that is not the job's fault.
 
-    False: it was to be cancelled, or belongs to somebody else, and stays as it is.
+    False: its cancel was requested, or another engine holds it, and it stays as it is.
     """
     with database.write() as connection:
         back = and_(_mine(taken), jobs.c.cancel_at.is_(None))
@@ -156,9 +156,9 @@ def put_back(database: Database, taken: Claim, told: Sequence[Event]) -> bool:
 
 
 def reap(database: Database, slot: int | None, clear: Callable[[str], None], *, late: bool = False) -> list[Ended]:
-    """Decide about the jobs whose engine is gone: that of `slot`, which is surely not running, or None: every engine that has been
-    silent for too long. `late`: it was ended because its job took too long. `clear` is called for each inside the transaction, with the
-    job's id: it takes from the job's folder what an engine that ended in mid-transaction may have put there.
+    """Decide about the jobs whose engine is gone: that of `slot`, which surely does not run; for None all that have been silent for too
+    long. `late`: the engine was ended because its job took too long. `clear` is called for each job inside the transaction, with its id: it
+    removes from the job's folder what an engine that ended in mid-transaction may have put there.
 
     Cancelled ones are cancelled, late ones timed out, those begun too often poisoned; any other is pending again in its old place.
     """

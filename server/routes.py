@@ -1,4 +1,4 @@
-"""The API's routes. Each is short: what it does stands in `server.intake`, `server.jobs` and `server.events`."""
+"""The API's routes. The work is done in `server.intake`, `server.jobs` and `server.events`."""
 
 import asyncio
 import json
@@ -71,7 +71,8 @@ def _urlencoded(body: bytes) -> FormData:
 
 
 def _unquoted(text: bytes) -> str:
-    """`urllib.parse.unquote_plus`, a piece at a time: of a whole it lists what lies between two %, eighty times the text's bytes."""
+    """`urllib.parse.unquote_plus`, a piece at a time: for a whole text its list of the parts between two % takes eighty times the text's
+    bytes."""
     text, decoded, start = text.replace(b"+", b" "), bytearray(), 0
     while start < len(text):
         end = start + _PIECE

@@ -22,7 +22,7 @@ def listed(text: str) -> tuple[str, ...]:
 
 
 def _key(key: SecretStr) -> SecretStr:
-    """A header cannot carry anything else, and whoever asks for a key that cannot be sent locks everybody out."""
+    """Refuse a key that no header can carry: it would lock everybody out."""
     if not (key.get_secret_value().isascii() and key.get_secret_value().isprintable()):
         raise ValueError("it cannot be sent")
     return key
@@ -81,7 +81,8 @@ class Pod:
 
     @property
     def metrics_folder(self) -> Path:
-        """Where the processes count: in shared memory if possible, for a full disk kills who writes to a mapped file."""
+        """Where the processes count: in shared memory if possible, because a process that writes to a mapped file is killed when the disk
+        is full."""
         shared = Path("/dev/shm")
         if not os.access(shared, os.W_OK):
             return self.own_folder / "metrics"

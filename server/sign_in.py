@@ -1,7 +1,7 @@
-"""Signing in with a browser: a form that wants the API key, and a cookie that stands for it. No script, no file beside.
+"""Signing in with a browser: a form for the API key, and a cookie that stands for the key. It needs no script and no other file.
 
-The cookie holds its end and an HMAC of that under the key: it tells nothing of the key, holds in every web process and after a
-restart, and ends with the key.
+The cookie holds its expiry and an HMAC of that under the key. It tells nothing of the key, is valid in every web process and after a
+restart, and becomes invalid when the key changes.
 """
 
 import base64
@@ -48,7 +48,7 @@ def cookie(key: str, now: float) -> str:
 
 
 def is_key(given: str, key: str) -> bool:
-    """Whether the two are equal, in a time that tells nothing of where they differ."""
+    """Whether the two are equal; the time that it takes does not tell where they differ."""
     return hmac.compare_digest(given.encode(), key.encode())
 
 

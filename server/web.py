@@ -63,7 +63,7 @@ def _note(state: health.State) -> None:
     """Tell the container's health check."""
     try:
         health.note(state)
-    except OSError as fault:  # a server is worth more than this file
+    except OSError as fault:  # the server goes on without this file
         structlog.get_logger().warning("state_not_noted", reason=str(fault.strerror))
 
 

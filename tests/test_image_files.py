@@ -102,15 +102,18 @@ def stage(name: str) -> str:
 
 def installs(text: str) -> list[list[str]]:
     """What apt and pip install there."""
-    return [words.split() for words in re.findall(r"(?:apt-get|pip) install ([^&\n]*)", text.replace("\\\n", " "))]
+    return [words.split() for words in re.findall(r"(?:apt-get|pip) install ([^&;\n]*)", text.replace("\\\n", " "))]
 
 
 def test_every_requirement_of_the_image_comes_from_its_files():
-    """apt brings Python and certificates alone; what pip installs is in the requirements."""
+    """apt brings Python, certificates and, beside torch alone, what triton compiles with; what pip installs is in the requirements."""
     assert installs(stage("")) == [
         ["-y", "--no-install-recommends", "ca-certificates", "python3", "python3-venv"],
+        ["-y", "--no-install-recommends", "gcc", "libc6-dev", "libpython3-dev"],
         ["--no-cache-dir", "${TORCH_INDEX:+--extra-index-url", '"$TORCH_INDEX"}', "-r", '"/tmp/requirements/$REQUIREMENTS"'],
     ]
+    lists = {name: (ROOT / name).read_text() for name in ("requirements.txt", "requirements-embedded.txt")}
+    assert {name for name, text in lists.items() if re.search("^torch=", text, re.MULTILINE)} == {"requirements.txt"}
 
 
 def test_the_stage_of_the_networks_installs_what_the_requirements_pin():

@@ -63,7 +63,7 @@ def fill(folder: Path, paths: Sequence[Path], check: bool) -> None:
 
 
 def _settled(folder: Path, network: Network, check: bool, tell: Tell) -> bool:
-    """Whether nothing is to be done for a network; what is wrong with it is told."""
+    """Whether a network needs nothing; tells what is wrong with it."""
     record = embedded.stamps(folder).get(network.name)
     try:
         found = embedded.find(folder, network, None if check else record)
@@ -103,7 +103,7 @@ def _scratch(workspace: Workspace, tell: Tell) -> Iterator[None]:
     with writing("what the builder before left"):
         try:
             read_lock(workspace.volume)
-        except BrokenModel as error:  # here contents alone decide, and the record is made again from them
+        except BrokenModel as error:  # only contents decide here, and the record is made again from them
             tell(f"{error}; it is written anew")
             (workspace.volume / LOCK).unlink()
         recover(workspace, tell)
@@ -137,7 +137,7 @@ def _writing_python(workspace: Workspace, tell: Tell, patience: Patience) -> Pat
 
 
 def _bring(task: Task, network: Network) -> bool:
-    """Try each way in turn until the network is in its place; why one did not work is told."""
+    """Try each way in turn until the network is in its place; tells why one did not work."""
     if _recorded_anew(task, network):
         return True
     for told, way in ways(task, network):
@@ -197,7 +197,7 @@ def _place(task: Task, network: Network, brought: Brought) -> None:
 
 
 def _write(task: Task, network: Network, published: Path, out: Path) -> None:
-    """Have the network written in an environment that has onnx; this one is never made to import it."""
+    """Have the network written in an environment that has onnx; this process never imports it."""
     python = task.python()
     task.tell(f"{network.name}: writing")
     command: list[str | Path] = [python, "-m", WRITERS[network.name], published, out]

@@ -14,7 +14,7 @@ from model_cache.embedded import Form, Network, Source
 from model_cache.manifest import digest
 
 _GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
-#: A form whose size nobody here has seen is looked for among files of these sizes.
+#: A form of unknown size is looked for among files of these sizes.
 _UNSEEN = range(100_000_000, 400_000_000)
 
 

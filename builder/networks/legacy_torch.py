@@ -85,7 +85,7 @@ def _storage(file: BinaryIO, kind: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _array(storage: NDArray[Any], view: _View) -> NDArray[Any]:
-    """The tensor as a contiguous array of its own (published convolutions are transposed views of what another framework wrote)."""
+    """The tensor as a contiguous array of its own (the published convolutions are transposed views)."""
     last = view.offset + sum((size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True))
     if min((view.offset, *view.shape, *view.strides)) < 0 or last >= len(storage):
         raise NotLegacy("a tensor leaves its storage")

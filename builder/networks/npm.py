@@ -51,9 +51,9 @@ def fetch(npm: Sequence[str], source: Source, target: Path, scratch: Path, meter
     package, folder = source.npm or "", Path(tempfile.mkdtemp(dir=scratch, prefix="npm-"))
     cache = folder / "cache"
     options = [f"--cache={cache}", "--loglevel=error", "--ignore-scripts", "--no-update-notifier", "--no-audit", "--no-fund"]
-    # A question first: the registry is known to answer before it is waited for longer.
+    # Ask first: only a registry that answers is waited for longer.
     patient = [f"--fetch-timeout={_CONNECT * 1000}", "--fetch-retries=0"]
-    # Node trusts its own certificates alone, unless it is told to ask the system: there may be a company's between it and the registry.
+    # By default Node trusts only its own certificates, but a company's proxy may need the system's.
     trust = {"NODE_USE_SYSTEM_CA": os.environ.get("NODE_USE_SYSTEM_CA", "1")}
     _well(run([*npm, "view", package, "dist.tarball", *options, *patient], patience, folder, trust, 6 * _CONNECT), package)
 
@@ -106,7 +106,7 @@ def _content(archive: Path, source: Source) -> bytes:
     with tarfile.open(archive, "r:gz") as tar:
         members = {member.name: member for member in tar if member.isfile()}
         names = _pieces(_read(tar, members[_INDEX], _INDEX_BYTES), source)
-        # In the order of the archive, which is unpacked from its beginning whenever something before is asked for.
+        # In the order of the archive, because asking for an earlier file would unpack it again from its beginning.
         order = sorted(set(names), key=lambda name: members[name].offset)
         pieces = {name: _read(tar, members[name], _PIECE_BYTES) for name in order}
     if sum(len(pieces[name]) for name in names) != source.bytes:

@@ -36,7 +36,8 @@ class Brought:
     path: Path
 
 
-#: A way to have a network: how it is told, and what tries it; that raises `BuilderError`, or gives None where there is nothing to tell.
+#: A way to have a network: its name for the user, and a function that tries it, which raises `BuilderError`, or returns None where there is
+#: nothing to report.
 Way = tuple[str, Callable[[], Brought | None]]
 
 

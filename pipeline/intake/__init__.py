@@ -1,1 +1,1 @@
-"""Files of pictures: what is whole, which of their pictures is meant, and which colours their numbers are."""
+"""Picture files: whether they are whole, which of their pictures is meant, and which colours their numbers stand for."""

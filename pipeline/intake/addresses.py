@@ -1,4 +1,4 @@
-"""What a setting, or a job's own bucket, may name as an address: rules of form alone, nothing is asked of any network."""
+"""What a setting, or a job's own bucket, may name as an address: rules of form alone, without a request to any network."""
 
 import re
 from urllib.parse import urlsplit

@@ -1,13 +1,13 @@
 """What the boxes of an ISO base media file say of the picture in it: HEIC and AVIF (ISO/IEC 14496-12, 23008-12).
 
-libheif and libavif turn samples into R'G'B' by the matrix that is said; what those numbers are is left to the caller.
+libheif and libavif turn samples into R'G'B' by the matrix that the file says; what colours these are is left to the caller.
 """
 
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-#: What Pillow's doors to libheif and libavif know a file by: its major brand.
+#: The major brands by which Pillow's plugins for libheif and libavif know a file.
 _HEIC = frozenset([b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"])
 _AVIF = frozenset([b"avif", b"avis"])
 _GENERAL = frozenset([b"mif1", b"msf1"])
@@ -66,7 +66,7 @@ def of_a_known_brand(data: bytes, kind: str) -> bytes:
 def nclx(data: bytes) -> Nclx | None:
     """The colours of the primary picture as its `colr` box says them by number; None where it does not.
 
-    A picture that is composed of tiles may leave it to them. Boxes that cannot be read say nothing.
+    A picture that is composed of tiles may leave it to them. Boxes that cannot be read give None.
     """
     try:
         return _nclx(data)
@@ -91,7 +91,7 @@ def _nclx(data: bytes) -> Nclx | None:
 def has_hole(data: bytes) -> bool:
     """Whether a coded picture in the file has a hole: zeros in a row that no entropy coder writes (HEVC's data has never three of them).
 
-    It is what transfers leave that were broken off; libheif and libavif draw it as they can. Boxes that cannot be read say nothing.
+    Broken transfers leave such holes, and libheif and libavif draw over them as they can. Boxes that cannot be read count as without holes.
     """
     try:
         inside = dict(_boxes(next((body[4:] for name, body in _boxes(data) if name == b"meta"), b"")))

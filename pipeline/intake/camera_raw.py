@@ -1,6 +1,6 @@
-"""Camera raw by its first bytes; what is a TIFF inside is told by its directories (`pipeline.intake.tiff`).
+"""Camera raw by its first bytes; kinds that are TIFF inside are told by their directories (`pipeline.intake.tiff`).
 
-A raw file's own pictures are previews; what the sensor saw has no colours before somebody develops it.
+A raw file's own pictures are previews, and the sensor's data has no colours before it is developed.
 """
 
 from pipeline.errors import Code, JobError

@@ -1,8 +1,8 @@
-"""Which colours a picture's numbers are, as its file says, and the way from there to sRGB.
+"""Which colours a picture's numbers stand for, as its file says, and their conversion to sRGB.
 
-What wins follows the formats: PNG's cICP, then its iCCP, sRGB, gAMA and cHRM (W3C PNG, third edition, 4.3); in HEIC and AVIF a profile
-before the numbers of nclx (ISO/IEC 23008-12, 6.5.5; AVIF 1.1, 2.3); then EXIF (DCF 2.0: Adobe RGB is "R03"). A picture that says nothing
-is sRGB, as every browser takes it; one that says something that cannot be followed is taken as sRGB and told so.
+The formats say what wins: PNG's cICP, then its iCCP, sRGB, gAMA and cHRM (W3C PNG, third edition, 4.3); in HEIC and AVIF a profile before
+the numbers of nclx (ISO/IEC 23008-12, 6.5.5; AVIF 1.1, 2.3); then EXIF (DCF 2.0: Adobe RGB is "R03"). A picture that says nothing is sRGB,
+as for every browser; one that says what cannot be followed is taken as sRGB, with a warning.
 """
 
 import struct
@@ -19,7 +19,7 @@ from pipeline.intake.boxes import Nclx
 
 Matrix: TypeAlias = NDArray[np.float64]  # (3, 3)
 
-PROFILE_IGNORED = "PROFILE_IGNORED: the picture's colour profile cannot be used, so its colours were taken as sRGB."
+PROFILE_IGNORED = "PROFILE_IGNORED: The picture's colour profile cannot be used, so its colours were taken as sRGB."
 HDR_TONE_MAPPED = "HDR_TONE_MAPPED: The picture is HDR ({name}); what is brighter than white was compressed to what a screen shows."
 
 
@@ -71,7 +71,7 @@ class Space:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a file says of its colours: a `profile`, or a `space`, or neither; `warnings` of what it says and nobody can follow."""
+    """What a file says of its colours: a `profile`, or a `space`, or neither; `warnings` of what cannot be followed."""
 
     profile: bytes | None = None
     space: Space | None = None
@@ -185,7 +185,7 @@ def _by_space(colour: Image.Image, space: Space, warnings: list[str]) -> Image.I
 def _by_profile(colour: Image.Image, profile: bytes, warnings: list[str]) -> Image.Image:
     """Through the embedded profile; one that is broken or belongs to another kind of picture is left out, with a warning.
 
-    CMYK is turned by complement then, as Pillow and browsers do.
+    CMYK is then converted by complement, as Pillow and browsers do.
     """
     try:
         source = ImageCms.ImageCmsProfile(BytesIO(profile))

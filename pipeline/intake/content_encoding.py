@@ -1,8 +1,8 @@
 """The `Content-Encoding` of what a server or a bucket sends, which is often untrue.
 
 Object stores answer with whatever was written beside the object when it was stored: `base64`, `aws-chunked`, `utf-8`, `binary`, `none`,
-or `gzip` over bytes that never were packed. So the bytes decide: what begins as a picture is one, codings that nobody knows are passed
-over, and what was really packed is unpacked, by urllib3, as far as a picture may be long.
+or `gzip` over bytes that never were packed. So the bytes decide: data that begins as a picture is one, unknown codings are ignored, and
+data that is really packed is unpacked, by urllib3, up to the largest picture's length.
 """
 
 from io import BytesIO
@@ -16,7 +16,7 @@ from pipeline.intake.photo import sniff
 #: Content codings of RFC 9110 (8.4.1), RFC 7932 and RFC 8878 that urllib3 undoes; `compress` has died out.
 KNOWN = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
 
-#: What begins so was packed by gzip (RFC 1952, 2.3.1) or zstd (RFC 8878, 3.1.1), whoever says otherwise.
+#: Data that begins so is packed by gzip (RFC 1952, 2.3.1) or zstd (RFC 8878, 3.1.1), whatever the header says.
 _PACKED = (b"\x1f\x8b", b"\x28\xb5\x2f\xfd")
 
 

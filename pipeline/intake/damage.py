@@ -1,4 +1,4 @@
-"""What is said of a file that is not whole."""
+"""The errors and the warning for a file that is not whole."""
 
 from pipeline.errors import Code, JobError
 
@@ -11,19 +11,19 @@ CUT_SHORT = (
 
 
 def damaged(subject: str, kind: str) -> JobError:
-    """Of a file whose data is not what an encoder writes."""
+    """The error for a file whose data is not what an encoder writes."""
     return JobError(
         Code.UNSUPPORTED_IMAGE, f"{subject} is damaged: parts of its {kind} data are lost or overwritten; send the file again whole."
     )
 
 
 def cut_short(subject: str, missing: float) -> JobError:
-    """Of a file that ends too soon; `missing`: the share of the picture."""
+    """The error for a file that ends too soon; `missing`: the share of the picture."""
     return JobError(
         Code.UNSUPPORTED_IMAGE, f"{subject} is cut short: {max(1, round(100 * missing))} % of it is missing; send the file again whole."
     )
 
 
 def too_slow(subject: str, seconds: float) -> JobError:
-    """Of a file that is made to take for ever."""
+    """The error for a file that is made to take for ever."""
     return JobError(Code.UNSUPPORTED_IMAGE, f"{subject} takes longer than {seconds:g} s to decode.")

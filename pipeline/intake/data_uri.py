@@ -47,7 +47,7 @@ def decode_base64(text: str, max_bytes: int) -> bytes:
 
 
 def _joined(body: str) -> str:
-    """The lines as one, without what indents them; of all white space only blanks inside a line are left."""
+    """The lines joined, without their indentation; the only white space left is blanks inside a line."""
     if " " not in body:
         return "".join(body.split())
     lines = body.strip().splitlines()
@@ -60,10 +60,10 @@ def _joined(body: str) -> str:
 
 
 def _readings(body: str) -> list[str]:
-    """What a text may mean, the likeliest first: each of its blanks was a `+` once, or all of them only part it.
+    """The readings of a text, the likeliest first: its blanks were `+`, or they only separate its parts.
 
-    Decoding a form turns every `+` into a blank, so where a `+` is left, where the other alphabet is used, or where the blanks stand at
-    equal distances, they part the text. The length decides where it can: a padded text has a multiple of four characters.
+    Decoding a form turns every `+` into a blank. So the blanks are separators where a `+` is left, where the other alphabet is used, or
+    where they stand at equal distances. The length decides where it can: a padded text has a multiple of four characters.
     """
     if " " not in body:
         return [body]

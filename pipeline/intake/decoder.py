@@ -48,13 +48,13 @@ UPRIGHT = {
 #: A deflated text or profile in a PNG may unpack to this many bytes; editors do write megabytes of history.
 MAX_PNG_TEXT = 8 << 20
 
-#: Each thread takes address space, which is limited here; by default AVIF has one for every core.
+#: Threads for AVIF, by default one for every core: each takes address space, which is limited here.
 MAX_THREADS = 4
 
 #: Working memory a pixel that the costliest legal path needs (RGBA with a profile, turned), and what the libraries take.
 BYTES_PER_PIXEL, BASE_BYTES = 24, 1 << 30
 
-#: Formats whose fourth channel is often left zero by what knows of no alpha; all of it zero says nothing there.
+#: Formats whose fourth channel is often left zero by programs without alpha: where all of it is zero, it is ignored.
 UNUSED_ALPHA = ("BMP", "TIFF")
 
 
@@ -91,7 +91,7 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class _Loaded:
-    """A picture as it is stored; `page` of a TIFF says more of it, `short`: rows were missing and are filled."""
+    """A picture as it is stored; `page`: what a TIFF says of it, `short`: rows were missing and are filled."""
 
     image: Image.Image
     short: bool
@@ -167,7 +167,7 @@ def _picture(data: bytes, request: Request) -> tuple[Image.Image, bool]:
 
 
 def _webp(data: bytes, request: Request) -> tuple[Image.Image, bool]:
-    """The same of a WebP, which Pillow cannot even open where bytes are missing."""
+    """The same for a WebP, which Pillow cannot even open where bytes are missing."""
     _check_size(*_webp_size(data), request)  # and Pillow allocates the canvas while it opens the file
 
     def opened(file: bytes) -> Image.Image:
@@ -321,7 +321,7 @@ def _limit(request: Request) -> None:
     cores = os.cpu_count() or 1
     for kind, wanted in (
         (resource.RLIMIT_AS, request.pixels * BYTES_PER_PIXEL + BASE_BYTES),
-        (resource.RLIMIT_CPU, int(request.seconds * cores) + 1),  # should the parent die; its own clock is the stricter one
+        (resource.RLIMIT_CPU, int(request.seconds * cores) + 1),  # in case the parent dies; its own clock is the stricter one
         (resource.RLIMIT_CORE, 0),
     ):
         already = resource.getrlimit(kind)[1]

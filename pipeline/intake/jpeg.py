@@ -1,6 +1,6 @@
 """A JPEG's first picture: where it ends, and whether its scans are whole (ITU-T T.81).
 
-Behind the end marker anything may lie: a video, further pictures, a maker's own data. It is no part of the picture.
+What follows the end marker (a video, further pictures, a maker's own data) is no part of the picture.
 """
 
 import re
@@ -96,9 +96,9 @@ class _Scan:
 def whole(data: bytes, subject: str, pixels: int, seconds: float) -> Whole:
     """The file up to the end of its first picture.
 
-    What is not understood is handed on unjudged, as is a picture of more than so many `pixels`, which the decoder refuses.
+    A file that is not understood is handed on unjudged, and so is a picture of more than `pixels` pixels, which the decoder refuses.
     Raises JobError UNSUPPORTED_IMAGE: its scans are corrupt, more than `MAY_MISS` of the picture is missing, it has too many scans, or they
-    take longer than so many `seconds`.
+    take longer than `seconds`.
     """
     try:
         return _judged(data, subject, pixels, seconds)
@@ -132,7 +132,7 @@ def _judged(data: bytes, subject: str, pixels: int, seconds: float) -> Whole:
     if frame is None or not scans:
         raise _NotUnderstoodError
     _require_all(frame, ended, subject)
-    if last.missing and ended and last.clean:  # it ends as its encoder ended it: what is missing is missing from the middle
+    if last.missing and ended and last.clean:  # its end is the encoder's, so the missing part is in the middle
         raise damaged(subject, "JPEG")
     if last.missing > MAY_MISS:
         raise cut_short(subject, last.missing)
@@ -140,7 +140,7 @@ def _judged(data: bytes, subject: str, pixels: int, seconds: float) -> Whole:
 
 
 def _end(data: bytes, subject: str) -> int:
-    """Behind the end marker of the first picture."""
+    """The place behind the first picture's end marker."""
     scans, end = 0, len(data)
     for marker, _, start, _ in _segments(data):
         scans += marker == _SOS
@@ -158,7 +158,7 @@ def _count(scans: int, subject: str) -> None:
 def _segments(data: bytes) -> Iterator[tuple[int, bytes, int, int]]:
     """(marker, what it says, start, stop) of each segment up to the end marker.
 
-    For a start of scan, start and stop enclose the scan's data, for the end marker start is its own.
+    For a start of scan, start and stop enclose the scan's data; for the end marker start is its own place.
     """
     at = 2
     for _ in range(MAX_SEGMENTS):

@@ -58,7 +58,7 @@ def _peek(reader: Any, buffer: Any, count: Any) -> Any:
 
 @njit(cache=True, nogil=True, boundscheck=True)
 def _missing(reader: Any) -> Any:
-    """What it means that bits are missing: the data's end, or a marker where none belongs. Negative, to be told from a value."""
+    """Why bits are missing: the data's end, or a marker where none belongs. It is negative, unlike a value."""
     return -SHORT if reader[_AT] >= reader[_END] else -CORRUPT
 
 

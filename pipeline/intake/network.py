@@ -37,7 +37,7 @@ def is_public(address: str) -> bool:
     """Whether an IP address is a public one, an IPv4 address inside IPv6 (mapped, NAT64) judged by itself.
 
     IANA's special purpose registries (RFC 6890) as Python knows them, and what older versions of it leave out. 6to4,
-    Teredo and other transitional forms are not public: nobody serves pictures there.
+    Teredo and other transitional forms are not public, since no pictures are served there.
     """
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):

@@ -2,9 +2,9 @@
 
 What is taken: JPEG, PNG, WebP, AVIF, HEIC, TIFF and BMP; of several pages or frames the first, of a reduced first page the one that it
 reduces. EXIF rotation is applied and colours are converted to sRGB, as the file says them (`pipeline.intake.color_space`). 16-bit samples
-keep their upper 8 bits; 32-bit ones (integer or float) are refused, for nobody knows their white. Damaged files are refused; one whose
-last rows alone are missing is taken (`pipeline.intake.damage`). Decoding happens in a child process (`pipeline.intake.decoder`) that
-has a limit on time and memory.
+keep their upper 8 bits; 32-bit ones (integer or float) are refused, because their white is unknown. Damaged files are refused; one whose
+last rows alone are missing is taken (`pipeline.intake.damage`). Decoding happens in a child process (`pipeline.intake.decoder`) that has a
+limit on time and memory.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ Picture = TypeVar("Picture", Rgb, Gray)
 
 ACCEPTED = "JPEG, PNG, WebP, AVIF, HEIC, TIFF and BMP"
 
-#: A vehicle drawn from fewer pixels than these is no picture; a matte may be coarser.
+#: The least side of a photo and of a matte, pixels: a vehicle of fewer cannot be drawn, but a matte may be coarser.
 MIN_PHOTO_SIDE, MIN_MATTE_SIDE = 64, 1
 
 #: How far the matte's aspect may be from the photo's; one pixel is allowed besides, for rounding.
@@ -95,7 +95,7 @@ def decode_matte(data: bytes, photo: Photo, limits: Limits = Limits()) -> GivenM
     else:
         grey = np.asarray(Image.fromarray(found.rgb).convert("L"))
         if float((np.ptp(found.rgb, axis=-1) > COLOURED).mean()) > COLOURED_SHARE:
-            grey = found.rgb.max(-1)  # red on black is brighter than half only so
+            grey = found.rgb.max(-1)  # the luma of pure red is below half
             warnings.append("MATTE_ODD: The matte is coloured; each pixel's brightest channel was taken (white is the vehicle).")
     if not _fits(grey, photo) and photo.orientation >= 5 and _fits(turned := turned_upright(grey, photo.orientation), photo):
         grey = turned
@@ -251,9 +251,9 @@ def _decode(data: bytes, limits: Limits, subject: str, *, managed: bool, min_sid
 def jpeg_to_its_end(data: bytes, request: Request) -> tuple[bytes, Request]:
     """A JPEG up to the end of its picture, and the request with what is missing of it. Raises JobError for one that is damaged.
 
-    It is looked at here and not in the child, which would take a second to load what compiles.
+    It is judged here and not in the child, which would take a second to load the compiled code.
     """
-    from pipeline.intake.jpeg import whole  # noqa: PLC0415 - whoever only sniffs needs no compiled code
+    from pipeline.intake.jpeg import whole  # noqa: PLC0415 - sniffing alone needs no compiled code
 
     found = whole(data, request.subject, request.pixels, request.seconds)
     cut = None if found.cut is None else (found.cut.x, found.cut.y, found.cut.rows)
@@ -261,7 +261,7 @@ def jpeg_to_its_end(data: bytes, request: Request) -> tuple[bytes, Request]:
 
 
 def _environment() -> dict[str, str]:
-    """Just what Python needs: what a stranger's file may take over holds no secrets. The rest saves address space."""
+    """Only what Python needs, so that a process that a stranger's file takes over holds no secrets. The rest saves address space."""
     kept = ("PATH", "LD_LIBRARY_PATH", "HOME", "LANG", "SYSTEMROOT", "VIRTUAL_ENV")
     root = Path(__file__).resolve().parents[2]
     here = {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2"}

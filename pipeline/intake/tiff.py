@@ -55,7 +55,8 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """The file with the picture that is meant as its first page; what the first page said of all: `orientation` and `profile`."""
+    """The file with the picture that is meant as its first page; what the first page says of the whole file: `orientation` and
+    `profile`."""
 
     data: bytes
     orientation: int | None = None

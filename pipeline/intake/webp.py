@@ -1,8 +1,8 @@
 """Whether a WebP's samples are whole (RFC 9649 for the container; RFC 6386 and RFC 9649, 3, for what is coded in it).
 
-Neither coding has a checksum, and libwebp does not tell how far it came. What it tells is a picture: rows that come out the same whatever
-stands in the place of missing bytes were coded in those that are there. And it refuses what ends before the last pixel, so a whole file has
-to be refused without its last bytes.
+Neither coding has a checksum, and libwebp does not tell how far it came. So its pictures are compared: rows that come out the same with
+different bytes in the place of the missing ones were coded in the bytes that are there. And since libwebp refuses data that ends before the
+last pixel, it must refuse a whole file without its last bytes.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ _HOLE = 32
 #: A decoder needs all of the coded bytes but the last two or three; one that does without so many has lost its way.
 _UNUSED = 16
 
-#: What missing bytes are tried as, and how much more of it stands behind them, for libwebp refuses what ends too soon.
+#: Values that stand in for missing bytes, and how many more of them follow, because libwebp refuses data that ends too soon.
 _FILLERS, _MORE = (b"\0", b"\xff", b"\x55", b"\xc6", b"\x92\x49\x24", b"\x6d\xdb\xb6"), 1000
 
 Open = Callable[[bytes], Image.Image]
@@ -85,7 +85,7 @@ def _coded(data: bytes) -> _Coded | None:
 def _whole(data: bytes, coded: _Coded, opened: Open) -> Image.Image | None:
     """The picture, if it is decoded from all of its coded bytes and no fewer; what `opened` raises is passed on where none can be missing.
 
-    Asked before zeros at the end count as a hole: an even margin is coded as hundreds of them.
+    To be asked before zeros at the end count as a hole: a plain margin is coded as hundreds of them.
     """
     if coded.start + coded.size > len(data):
         return None

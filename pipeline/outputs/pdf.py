@@ -1,7 +1,7 @@
 """The illustration as a PDF of one page, with the SVG's own curves.
 
-Only what the project's SVG consists of is understood (paths and rectangles with inherited presentation attributes), so a
-small reader is enough and nothing that it does not know is drawn wrongly: it is refused.
+It understands only what the project's SVG consists of (paths and rectangles with inherited presentation attributes), so a small reader is
+enough; anything else is refused, not drawn wrongly.
 """
 
 import io
@@ -38,7 +38,7 @@ class _Paint:
     even_odd: bool = False
 
     def within(self, node: ElementTree.Element) -> "_Paint":
-        """What holds inside `node`."""
+        """The attributes that hold inside `node`."""
         changes: dict[str, object] = {}
         for name in ("fill", "stroke"):
             value = node.get(name)

@@ -46,8 +46,8 @@ def report_html(
     """The page as UTF-8.
 
     `photo` (H, W, 3) sRGB is the whole upright photo; `svg` the drawing; `intermediates` pictures of the working square by name
-    (clean_plate, matte, …); `result` the public result of the contract, of which URLs are not shown; `settings` what the job asked
-    for, by key, and nothing that is secret. The same input gives the same bytes.
+    (clean_plate, matte, …); `result` the public result of the contract, of which URLs are not shown; `settings` what the job asked for, by
+    key, without secrets. The same input gives the same bytes.
     """
     style = "".join((VIEWER / name).read_text("utf-8") for name in _STYLES)
     script = _script()
@@ -114,7 +114,7 @@ def _header(result: Mapping[str, Any]) -> str:
 
 
 def _drawing(svg: bytes) -> str:
-    """The SVG as it stands in a page: the declaration has no place there, and what its metadata says stands in the result."""
+    """The SVG as it stands in a page: without its declaration, and without its metadata, which is in the result."""
     text = svg.decode()
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
 

@@ -26,7 +26,7 @@ def make_look(cache: ModelCache, side: int = SIDE) -> Look:
         (net,) = cache.take("birefnet")
         picture = torch.from_numpy(np.ascontiguousarray(rgb)).to(cache.device).permute(2, 0, 1)[None].float() / 255
         small = functional.interpolate(picture, (side, side), mode="bilinear", antialias=True)
-        # dtypes are said: while the warm-up builds a 16-bit network, the process's default is that
+        # dtypes are explicit: while the warm-up builds a 16-bit network, the process's default is 16 bits too
         mean, spread = (torch.tensor(values, dtype=torch.float32, device=cache.device)[None, :, None, None] for values in (MEAN, SPREAD))
         logits = net(((small - mean) / spread).to(cache.dtype("birefnet")))
         if tuple(logits.shape) != (1, 1, side, side):

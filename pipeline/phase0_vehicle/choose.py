@@ -11,7 +11,7 @@ LEAST_OVERLAP = 0.3
 
 
 def choose(vehicles: Sequence[Found], content: Box, hint: Box | None) -> Found | None:
-    """The vehicle that is meant, or None: there is none, or none lies where the hint says.
+    """The vehicle that is meant; None where there is none, or none where the hint says.
 
     With a hint: the one whose box has the greatest intersection over union with it, at least `LEAST_OVERLAP`. Without:
     the one with the greatest area share × centrality. The area share is the box's part of `content`, the photo's part

@@ -10,7 +10,7 @@ from pipeline.values import Box, Rgb
 
 #: The cut is made with this many pixels along the window's longer side, and its outline smoothed by so many.
 LONGEST, SMOOTH = 384, 3.0
-#: The band round the box, share of its longer side: what lies there is surely not the vehicle.
+#: The band round the box, share of its longer side: its pixels are surely not the vehicle.
 SURELY_OUTSIDE = 0.12
 ROUNDS = 5
 #: A cut that leaves less than this share of the box has failed.

@@ -1,12 +1,12 @@
-"""How sure an outline is: the IoU with the true one that its signs let expect.
+"""How sure an outline is: the expected IoU with the true one, judged by its signs.
 
-Calibrated on thirteen photographs and on the same spoiled in seven ways (`python -m bench.vehicle --doubt`, which says what holds on cases
-that nothing was chosen on).
+Calibrated on thirteen photographs and on the same spoiled in seven ways (`python -m bench.vehicle --doubt`, which also tells how it does on
+cases that were not used for the calibration).
 """
 
 from dataclasses import dataclass
 
-#: Of the soft pixels' share, this much is lost on the average.
+#: The expected IoU falls by the soft pixels' share times this.
 LOST = 0.6
 #: Signs that an outline holds two vehicles: the second piece's least share when narrow places are worn away, and the least stretch;
 #: a single vehicle seen from its side reaches 3.8, a lorry with its trailer about 4.6.
@@ -17,7 +17,7 @@ RIVAL = 0.4
 UNLIKE = 0.3
 #: A box that overlaps the outline's bounds by less (IoU) points at something else.
 ASIDE = 0.6
-#: What each such sign leaves of the expectation, and what is expected of a close-up's frame and of a cut by colours alone.
+#: Factors of the expected IoU for these signs, and the expected IoU of a close-up's frame and of a cut by colours alone.
 TWO, OTHER, CLOSE_UP, COLOURS = 0.5, 0.7, 0.6, 0.7
 
 
@@ -43,7 +43,7 @@ def confidence(signs: Signs) -> float:
     """The expected IoU, 0..1."""
     expected = 1 - LOST * min(1.0, signs.soft)
     if signs.fit is None and (signs.halves >= TWO_HALVES or signs.stretch >= TWO_LONG or signs.rival >= RIVAL):
-        expected *= TWO  # whoever gives a box has chosen
+        expected *= TWO  # with a box the caller has chosen among them
     if signs.verdict is not None and signs.verdict < UNLIKE:
         expected *= OTHER
     if signs.fit is not None and signs.fit < ASIDE:

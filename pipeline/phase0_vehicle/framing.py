@@ -33,7 +33,7 @@ def laid(rgb: Rgb, outline: Outline, frame: Frame) -> tuple[Rgb, Gray]:
 
 
 def without_fringe(rgb: Rgb, inside: Mask) -> Rgb:
-    """A cut-out (S, S, 3) whose pale rim has the colour of what lies inside it: what is left of a white background it was cut from."""
+    """A cut-out (S, S, 3) whose pale rim, left of a white background, takes the colour of what lies inside it."""
     depth = max(1, round(FRINGE * len(rgb)))
     core = cv2.erode(inside.astype(np.uint8), ellipse(depth)) > 0
     rim = inside & ~core

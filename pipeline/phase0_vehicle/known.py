@@ -1,6 +1,6 @@
-"""What the caller himself says of the outline: a matte, or an alpha channel; and whether it is one.
+"""The caller's own outline, a matte or an alpha channel, and whether it really is an outline.
 
-One function for all engines. A look at the photo, where a network is there, only settles what geometry cannot.
+It serves all engines. Where there is a network, its look at the photo settles only what geometry cannot.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from pipeline.values import Gray, Mask, Photo, Rgb
 FRAME_FILL, FRAME_BORDERS = 0.97, 3
 #: A matte that covers more, or less, of the photo than this can hardly be meant.
 NEARLY_ALL, NEARLY_NOTHING = 0.97, 0.002
-#: A matte fits a look that it overlaps by this much (IoU), and does not below the other.
+#: A matte fits a look that it overlaps by the first (IoU), and does not fit below the second.
 FITS, FITS_NOT = 0.7, 0.35
 #: Side at which shadows of cut-outs are looked for, pixels.
 SIDE = 1024
@@ -62,7 +62,7 @@ def known(photo: Photo, matte: GivenMatte | None, look: Look | None) -> Known:
 
 
 def without_canvas(photo: Photo) -> Rgb:
-    """The photo (H, W, 3), what is transparent in it filled with the nearest opaque pixels' colours: no edge is left to stand out."""
+    """The photo (H, W, 3), its transparent part filled with the nearest opaque pixels' colours, so that no edge stands out."""
     if photo.alpha is None or (opaque := photo.alpha > 127).all() or not opaque.any():
         return photo.rgb
     return carried_outwards(photo.rgb, opaque)[0]
@@ -96,7 +96,7 @@ def _meant(photo: Photo, matte: Gray, look: Look | None) -> tuple[Gray, tuple[st
     borders = sum(float(side.mean()) > 0.5 for side in (hard[0], hard[-1], hard[:, 0], hard[:, -1]))
     share = float(hard.mean())
     inverted = borders >= FRAME_BORDERS and share < NEARLY_ALL
-    # of a turned photo only: a half turn or a mirroring leaves the aspect, and a square has no other
+    # only for a turned photo: a half turn, a mirroring or a square does not show in the aspect
     may_be_turned = photo.orientation != 1 and not inverted
     if look is not None and (inverted or may_be_turned):
         other, what = (turned_upright(matte, photo.orientation), TURNED) if may_be_turned else (255 - matte, INVERTED)

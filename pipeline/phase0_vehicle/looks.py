@@ -95,7 +95,7 @@ def around(box: Box, margin: float) -> Window:
 
 
 def within(window: Window, rgb: Rgb, open_sides: tuple[bool, bool, bool, bool] = (False, False, False, False)) -> Window:
-    """The window cut to the photo, but at its open sides (left, top, right, bottom)."""
+    """The window cut to the photo, except at its open sides (left, top, right, bottom)."""
     h, w = rgb.shape[:2]
     left, top, right, bottom = open_sides
     x0, y0, x1, y1 = window

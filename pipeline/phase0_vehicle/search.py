@@ -23,8 +23,8 @@ from pipeline.values import Box, Mask, Plane, Rgb
 
 #: The longest side, in pixels, of the picture in which parts are told apart, and of the one that holds the outline.
 ROUGH, FINE = 1024, 2048
-#: A part below this verdict is no vehicle. What is none stays below 0.08 (mostly 0.03); vehicles reach 0.18 (two in one outline) and
-#: mostly 0.5.
+#: A part below this verdict is no vehicle. Other things stay below 0.08 (mostly 0.03); vehicles reach 0.18 (two in one outline) and mostly
+#: 0.5.
 VEHICLE = 0.12
 #: Of several vehicles those count whose verdict is at least this share of the best one's.
 AS_GOOD = 0.35
@@ -90,7 +90,7 @@ def in_box(rgb: Rgb, box: Box, look: Look, verdict: Verdict | None) -> Outline |
     """The vehicle in a box (the photo's pixels) that is right to a few per cent a side; None where nothing stands out in it."""
     rgb = levels(rgb)
     looks = [look_at(rgb, whole(rgb), look), look_at(rgb, within(around(box, CLOSER_BOX), rgb), look)]
-    sees = None if verdict is None else sum(verdict(_crop(rgb, box, CONTEXT)))  # who boxes a wheel has his reasons
+    sees = None if verdict is None else sum(verdict(_crop(rgb, box, CONTEXT)))  # only a sign: a caller may box a wheel on purpose
     return _outlined(rgb, looks, box, False, Signs(verdict=sees), cut=True)
 
 

@@ -26,8 +26,8 @@ from pipeline.service.start import Worker
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """Folders of a door that decides only afterwards whether an attempt at a job counts. Its files are written into `folder`, which is the
-    attempt's own, whatever else they are delivered to; their URLs name `place`, where the door puts them then."""
+    """Folders of a door that decides only afterwards whether an attempt at a job counts. The files are always written into `folder`, the
+    attempt's own, also when they go to a bucket; their URLs name `place`, where the door moves them."""
 
     folder: Path
     place: Path
@@ -43,8 +43,8 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a job's files go: their URLs, known beforehand, and how to put them there, which answers how to take them back; both None for
-    inline."""
+    """Where a job's files go: `urls`, known beforehand, and `put`, which stores them and returns a function that takes them back. Both are
+    None for inline."""
 
     name: str
     urls: Callable[[list[str]], dict[str, str]] | None = None
@@ -54,7 +54,7 @@ class Destination:
 def destination_of(
     job: Job, worker: Worker, bucket: Bucket | None, job_id: str, folder: Path | None, staging: Staging | None, progress: Progress
 ) -> Destination:
-    """Decided and checked before any work is done. A local folder that the door names is one that its user can reach."""
+    """The job's destination, checked before any work is done. A local folder that the door names is one that its user can reach."""
     inside = worker.environment.in_runpod and folder is None and staging is None
     where = job.delivery
     if where == "auto":
@@ -89,7 +89,7 @@ def _nothing() -> None:
 
 
 def deliver(files: list[Artifact], destination: Destination, tell: Callable[[Mapping[str, str]], Result]) -> Delivered:
-    """Deliver the files and, but inline, the result beside them; the answer is that same result."""
+    """Deliver the files and, unless inline, the result beside them; returns that same result."""
     if destination.urls is None or destination.put is None:
         return Delivered(tell(deliver_inline(files)).public(), _nothing)
     urls = destination.urls([file.name for file in files])

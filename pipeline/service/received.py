@@ -26,7 +26,7 @@ class Pictures:
     matte: bytes | None = None
 
     def named(self, raw: object) -> object:
-        """The job, with something in the place of each picture, so that it is checked like any other.
+        """The job with a placeholder for each picture, so that it is checked like any other.
 
         Raises `INVALID_INPUT` where the job names the same picture too.
         """

@@ -1,4 +1,4 @@
-"""The one log line that a job leaves behind: what became of it, what it cost, and what it was given."""
+"""The one log line that a job leaves behind: its outcome, its costs, and its input."""
 
 import os
 import sys
@@ -40,7 +40,7 @@ class Account:
         self.photo = (photo.rgb.shape[1], photo.rgb.shape[0])
 
     def close(self, seconds: float, answer: Mapping[str, Any] | None, error: JobError | None, cache: Mapping[str, int]) -> None:
-        """Log the summary. Counts of the cache are what this job did; `seconds` is the whole of it."""
+        """Log the summary. The cache's counts are this job's alone; `seconds` is the whole job's time."""
         told: dict[str, Any] = {"status": "completed"} if error is None else {"status": _status(error), "code": str(error.code)}
         if answer is not None:
             told |= {
@@ -73,5 +73,5 @@ def _resident_mb() -> int | None:
     """Resident memory of this process in 10^6 bytes; None where the system does not tell it as Linux does (proc(5))."""
     if sys.platform != "linux":
         return None
-    with open("/proc/self/statm", encoding="ascii") as pages:  # noqa: PTH123 - no file but a question to the kernel
+    with open("/proc/self/statm", encoding="ascii") as pages:  # noqa: PTH123 - the kernel's figures, not a real file
         return round(int(pages.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6)

@@ -67,9 +67,9 @@ def perform(
 
 
 def attempt(job_id: str, raw: object, worker: Worker, progress: Progress, staging: Staging, pictures: Pictures = NONE) -> Delivered:
-    """As `perform`, for a door whose jobs may be at work twice: the files are still to be put in their place, or to be withdrawn.
+    """As `perform`, for a door whose jobs may be at work twice: the door then puts the files in their place, or withdraws them.
 
-    What is in the attempt's folder is the door's to remove, also where this raises.
+    The door removes the attempt's folder, also where this raises.
     """
     return _attempt(_Sent(job_id, raw, staging=staging, pictures=pictures), worker, progress)
 

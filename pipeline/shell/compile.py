@@ -1,10 +1,9 @@
 """Compile the numba kernels, so that no job has to: `python -m pipeline.shell.compile`, once after installing.
 
-It draws a small sample with and without its background; what fits curves, a third of all kernels' time, is compiled by a second process
-meanwhile. Code compiled before a change of any source file is thrown
-away first: numba looks at the file of the compiled function alone, not at those of the functions it calls. Compiled code is cached
-beside the modules and is specific to the processor; an image that is built on one machine and run on another sets NUMBA_CPU_NAME
-in both.
+It draws a small sample with and without its background; meanwhile a second process compiles the kernels that fit curves, a third of all
+kernels' time. Code older than any source file is deleted first: numba looks only at the file of the compiled function, not at those of the
+functions it calls. Compiled code is cached beside the modules and is specific to the processor; an image that is built on one machine and
+run on another sets NUMBA_CPU_NAME in both.
 """
 
 import sys
@@ -58,7 +57,7 @@ def main() -> None:
     # Fits nothing: neither outlines, which stay the pixels' own, nor inner lines, which are not drawn.
     unfitted = settings.model_copy(update={"phase4": settings.phase4.model_copy(update={"tolerance": 0.0})})
     run(photo, matte, _job(background="keep", stroke={"mode": "boundaries"}), steps, unfitted, Progress())
-    fitting.join()  # where it failed, what it did not compile is compiled here
+    fitting.join()  # if it failed, the jobs below compile its kernels
     for job in (_job(background="keep"), _job(remove=[])):
         run(photo, matte, job, steps, settings, Progress())
 

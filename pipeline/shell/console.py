@@ -29,7 +29,7 @@ def _named(path: str | Path) -> str:
 
 
 def check_folder(folder: Path) -> None:
-    """Raise `INVALID_INPUT` unless files can be put into the folder, which need not be there yet: before the work, not after it."""
+    """Raise `INVALID_INPUT` unless files can be put into the folder, which need not be there yet. To be called before the work."""
     place, reason = folder, None
     try:
         while not place.exists() and not place.is_symlink():
@@ -56,7 +56,7 @@ def check_file(file: Path) -> None:
 
 
 def say(line: str) -> None:
-    """Print a line. A path comes out as the file system has it, in bytes that may be no text where it is read."""
+    """Print a line. The bytes of a path stay as they are, even where they are no valid text."""
     sys.stdout.flush()
     sys.stdout.buffer.write(os.fsencode(line) + b"\n")
     sys.stdout.buffer.flush()

@@ -60,8 +60,8 @@ def _do(raw: dict[str, Any], pictures: service.Pictures, folder: Path, engine: s
 
 @contextmanager
 def _cancelled_by_ctrl_c(progress: Progress) -> Iterator[None]:
-    """The first Ctrl-C cancels at the next step, the second one at once. From the start on: libraries swallow an interrupt in their
-    imports."""
+    """The first Ctrl-C cancels at the next step, the second one at once. It holds from the start, because libraries swallow an interrupt
+    while they are imported."""
 
     def heard(*_: object) -> None:
         if progress.cancelled.is_set():

@@ -85,7 +85,7 @@ def _steps() -> Steps:
 
 
 def _check(*files: Path) -> None:
-    """Before the work, not after it."""
+    """Raise before the work where a file cannot be written."""
     for file in files:
         check_file(file)
 
