@@ -118,7 +118,7 @@ def session(key: str = KEY, ago: float = 0) -> str:
         pytest.param([("Authorization", "Basic x"), ("Authorization", f"Bearer {KEY}")], False, id="the same for tokens"),
         pytest.param([("Cookie", session())], True, id="a session"),
         pytest.param([("Cookie", f"theme=dark; {session()} ; é=%".encode())], True, id="a session among other cookies"),
-        pytest.param([("Cookie", session(ago=sign_in.HOLDS - 60))], True, id="one of nearly a week"),
+        pytest.param([("Cookie", session(ago=sign_in.HOLDS - 6 * 3600))], True, id="one of nearly a week"),
         pytest.param([("Cookie", session(ago=sign_in.HOLDS + 1))], False, id="one of a week"),
         pytest.param([("Cookie", session("another key"))], False, id="one of another key"),
         pytest.param([("Cookie", f"session={KEY}")], False, id="the key as a cookie"),
