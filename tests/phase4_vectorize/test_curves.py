@@ -162,12 +162,20 @@ DIAGONAL = math.sqrt(0.5)
         pytest.param([(4, 1), (2, 1), (0, 1)], False, [(-1, 0)] * 3, id="back"),
         # y = x²: the slope 2x is 0, 2 and 4, at the ends as well
         pytest.param([(0, 0), (1, 1), (2, 4)], False, [(1, 0), (5**-0.5, 2 * 5**-0.5), (17**-0.5, 4 * 17**-0.5)], id="a parabola"),
+        pytest.param([(4, 2), (1, 1), (0, 0)], False, [(-4 * 17**-0.5, -(17**-0.5)), None, (0, -1)], id="x = y², backwards"),
+        pytest.param([(0, 0), (1, 1), (4, 2)], False, [(0, 1), None, (4 * 17**-0.5, 17**-0.5)], id="x = y²"),
         pytest.param([(0, 0), (2, 0), (2, 2)], False, [None, (DIAGONAL, DIAGONAL), None], id="a right angle's middle"),
         pytest.param(
             [(0, 0), (2, 0), (2, 2), (0, 2), (0, 0)],
             True,
             [(DIAGONAL, -DIAGONAL), (DIAGONAL, DIAGONAL), (-DIAGONAL, DIAGONAL), (-DIAGONAL, -DIAGONAL), (DIAGONAL, -DIAGONAL)],
             id="around a square, the same at both ends",
+        ),
+        pytest.param(
+            [(2, 0), (2, 2), (0, 2), (0, 0), (2, 0)],
+            True,
+            [(DIAGONAL, DIAGONAL), None, None, None, (DIAGONAL, DIAGONAL)],
+            id="from its next corner on",
         ),
     ],
 )
@@ -224,7 +232,9 @@ def test_one_cubic_along_a_part_of_a_circle(radius, degrees):
     assert cost < len(z) * (0.001 * radius) ** 2
 
 
-@pytest.mark.parametrize(("off", "limit", "possible"), [(0.0, 0.1, True), (1.0, 0.1, False), (1.0, 2.0, True), (1.0, 0.9, False)])
+@pytest.mark.parametrize(
+    ("off", "limit", "possible"), [(0.0, 0.1, True), (1.0, 0.1, False), (1.0, 2.0, True), (1.0, 0.9, False), (0.5, 0.3, False)]
+)
 def test_a_sample_that_is_too_far_forbids_a_cubic(off, limit, possible):
     """Samples to both sides of a line in turn: no cubic follows them."""
     z = [(x, off * (-1) ** i * (0 < i < 8)) for i, (x, _) in enumerate(LINE)]
