@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 from limits import RateLimitItemPerMinute
@@ -124,7 +124,8 @@ class Guard:
         if site is not None:
             return site in ("same-origin", "none")
         if origin is not None:
-            return urlsplit(origin).netloc == headers.get("host")
+            own = _split(origin).netloc
+            return own != "" and own == headers.get("host")
         return proof == "none"
 
     def _limit(self, who: str) -> None:
@@ -138,7 +139,15 @@ class Guard:
 
 
 def _host(headers: Headers) -> str:
-    return urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    return _split(f"//{headers.get('host', '')}").hostname or ""
+
+
+def _split(address: str) -> SplitResult:
+    """The parts of what a caller calls an address; none of what is no address."""
+    try:
+        return urlsplit(address)
+    except ValueError:  # a bracket without its other half
+        return urlsplit("")
 
 
 def _with_headers(send: Send, answered: _Answered) -> Send:

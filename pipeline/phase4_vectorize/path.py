@@ -84,6 +84,7 @@ def stretch(curves: NDArray[np.float64]) -> Stretch:
     chord = step[:, 2].astype(np.float64)
     length = np.maximum(np.hypot(chord[:, 0], chord[:, 1]), 1e-9)[:, None]
     aside = np.abs(step[:, :2, 0] * chord[:, None, 1] - step[:, :2, 1] * chord[:, None, 0]) / length
+    aside = np.where(chord.any(axis=1, keepdims=True), aside, np.hypot(step[:, :2, 0], step[:, :2, 1]))  # a loop has no chord to be beside
     along = (step[:, :2, 0] * chord[:, None, 0] + step[:, :2, 1] * chord[:, None, 1]) / length
     flat = np.all((aside <= FLAT) & (along >= -FLAT) & (along <= length + FLAT), axis=1)
     parts = []

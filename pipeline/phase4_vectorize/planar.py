@@ -30,6 +30,9 @@ SLACK = 0.7
 #: Cracks of the smallest loop that is fitted, half as many of a chain between vertices: a smaller one keeps the pixels' own outline,
 #: because too few samples of it make a sliver or a point.
 TINY = 16
+#: Cracks of a loop that its fit may leave next to nothing of, and the share of its area that has to be left: with less it keeps the
+#: pixels' own outline, too.
+SMALL, KEPT = 64, 0.25
 #: The key of what lies beyond the picture's frame: never drawn, and its boundary never stroked.
 OUTSIDE = 255
 
@@ -147,6 +150,13 @@ def _straight(p: Points) -> Points:
     return np.hstack([q[:-1], q[:-1], q[1:], q[1:]])
 
 
+def _inside(curves: Points) -> float:
+    """The area that closed curves (m, 8) surround; below zero where they lead around it the other way."""
+    x, y = curves.reshape(-1, 4, 2).transpose(2, 1, 0)
+    pairs = ((6, 0, 1), (3, 0, 2), (1, 0, 3), (3, 1, 2), (3, 1, 3), (6, 2, 3))  # Green's theorem for cubics
+    return float(sum(k * (x[a] * y[b] - x[b] * y[a]).sum() for k, a, b in pairs) / 20)
+
+
 def _pieces(runs: Runs, plan: PlanarMap, rank: Ranks, ranks: Ranks, tolerance: float) -> list[Points]:
     """Each run as curves (m, 8) or, hidden ones, as the corners (m, 2) of their links."""
     out: list[Points] = [np.empty((0, 2))] * len(runs)
@@ -154,8 +164,11 @@ def _pieces(runs: Runs, plan: PlanarMap, rank: Ranks, ranks: Ranks, tolerance: f
     if tolerance > 0 and len(edges):
         chains = _chosen(runs, edges)
         curves = fit(chains, tolerance, runs.closed[edges], False, rank[runs.face[edges]], ranks)
-        for i in np.flatnonzero(np.diff(chains.starts) - 1 < np.where(runs.closed[edges], TINY, TINY // 2)).tolist():
-            curves[i] = _straight(chains.points[chains.starts[i] : chains.starts[i + 1]])
+        cracks = np.diff(chains.starts) - 1
+        for i in np.flatnonzero(cracks < np.where(runs.closed[edges], SMALL, TINY // 2)).tolist():
+            outline = _straight(chains.points[chains.starts[i] : chains.starts[i + 1]])
+            if not runs.closed[edges[i]] or cracks[i] < TINY or _inside(curves[i]) / _inside(outline) < KEPT:
+                curves[i] = outline
         _join(runs, edges, curves, rank)
         for run, fitted in zip(edges.tolist(), curves, strict=True):
             out[run] = fitted

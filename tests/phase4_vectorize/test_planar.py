@@ -3,6 +3,7 @@ from itertools import pairwise
 
 import cc3d
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -132,3 +133,22 @@ def test_nothing_drawn_gives_nothing():
     assert (paint(plan, np.zeros(1, np.int32), key.shape, -1) == -1).all()
     traced = trace_planar(image, PALETTE, 2.5)
     assert (traced.faces, traced.boundaries, len(traced.cracks)) == ([], [], 0)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (".#####.", "#######", "#######", "#######", "#######", ".#####."),
+        (".#####.", "######.", "#######", "#######", "######.", ".#####."),
+        (".###.", "#####", "#####", "#####", ".####", "..##."),
+    ],
+)
+def test_a_small_round_face_does_not_vanish(rows):
+    """So few samples of its boundary may be fitted by one curve, from a point back to it, around nothing."""
+    labels = np.zeros((40, 40), np.uint8)
+    labels[16 : 16 + len(rows), 16 : 16 + len(rows[0])] = [[cell == "#" for cell in row] for row in rows]
+    for clockwise in (labels, labels[::-1], labels.T):
+        (path,) = [face.path for face in trace_planar(label_image(clockwise), PALETTE, 2.5).faces if face.color == 1]
+        (outline,) = outlines(path)
+        (ax, ay), (bx, by) = outline.T, np.roll(outline, -1, 0).T
+        assert abs((ax * by - bx * ay).sum() / 2) == labels.sum()  # the pixels' own outline

@@ -72,9 +72,8 @@ def test_a_browser_signs_in(locked: Server, photo: bytes) -> None:
     fresh = httpx.Client(base_url=locked.client.base_url)  # one without a memory for cookies
     for path in ("/", "/page/page.js", "/docs", "/metrics", "/api/v1/jobs"):
         assert fresh.get(path, headers=session).status_code == 200, path
-    ends, _, mac = session["Cookie"].partition("=")[2].partition(".")
-    for forged in (f"{int(ends) + 1}.{mac}", f"{ends}.{'0' * 64}", f"0.{mac}", ends, ""):
-        assert fresh.get("/api/v1/jobs", headers={"Cookie": f"session={forged}"}).status_code == 401
+    forged = session["Cookie"][:-1] + ("0" if session["Cookie"][-1] != "0" else "1")  # in other ways: test_sign_in
+    assert fresh.get("/api/v1/jobs", headers={"Cookie": forged}).status_code == 401
     secure = fresh.post("/", data={"key": KEY}, headers={"X-Forwarded-Proto": "https"}).headers["set-cookie"]
     assert secure.endswith("; Secure")
 
