@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.parallel import each
+from pipeline.phase2_illustrate.body_paint import body_paint, restored
 from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
 from pipeline.phase2_illustrate.tones import tone_curve
@@ -28,6 +29,7 @@ NEAR = 3.0  # ΔE*ab within which a pixel has a palette colour
 STRONG, WEAK = 30.0, 11.0  # chroma that makes paint, and chroma that belongs to it where it touches
 CORE_SHARE = 0.12  # least share of strong chroma in a coloured area
 HUE_SECTOR = 40.0  # degrees that count as one hue
+AROUND = 80.0  # pixels at a side of 1024 that the surroundings reach
 CEILING = 60.0  # most that a pixel may say against a label: keeps single odd pixels from deciding
 
 
@@ -125,17 +127,18 @@ def boundary_weight(lab: Float, unit: float) -> Float:
     return (0.12 + 0.88 * np.exp(-((step / 14) ** 2))).astype(np.float32)
 
 
-def _grade_part(rgb: Rgb, part: Mask, palette: Palette) -> Labels:
-    """Grade the pixels of `part`; the others answer len(palette)."""
+def _grade_part(rgb: Rgb, part: Mask, palette: Palette, surroundings: Mask) -> Labels:
+    """Grade the pixels of `part`; the others answer len(palette). `surroundings` show the light in which `part` stands."""
     n, unit = len(palette), len(rgb) / 1024
     least = 40 * unit**2
     answer = np.full(part.shape, n, np.uint8)
     if not part.any():
         return answer
-    crop = window(part, 2)
+    crop = window(part, max(2, round(AROUND * unit)))
     inside, picture = part[crop], np.ascontiguousarray(rgb[crop])
     lab = lab_of(np.asarray(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit), np.uint8))
-    costs = label_costs(lab, inside, lab_of(palette.rgb), unit)
+    paint = body_paint(lab, inside, surroundings[crop])
+    costs = label_costs(lab if paint is None else restored(lab, paint), inside, lab_of(palette.rgb), unit)
     costs -= costs.min(0)
     np.minimum(costs, CEILING, out=costs)
     smooth = GuidedFilter.of(lab, inside, max(1, round(4 * unit)), 4.0**2)
@@ -159,5 +162,8 @@ def grade(rgb: Rgb, inside: Mask, palette: Palette, background: bool = False) ->
     `rgb` (S, S, 3) uint8 sRGB; `inside` (S, S) the vehicle. Outside it the answer is len(palette) ("nothing"), unless `background`
     is true: then the background is graded too, by itself, so that no area crosses the vehicle's outline.
     """
-    labels = _grade_part(rgb, inside, palette)
-    return np.where(inside, labels, _grade_part(rgb, ~inside, palette)).astype(np.uint8) if background else labels
+    clear = cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+    labels = _grade_part(rgb, inside, palette, clear & rgb.any(-1))
+    if not background:
+        return labels
+    return np.where(inside, labels, _grade_part(rgb, ~inside, palette, np.zeros_like(inside))).astype(np.uint8)

@@ -6,7 +6,9 @@ import numpy as np
 
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.blank_plates import areas, blank, flattened
+from pipeline.phase2_illustrate.dark_relief import relieved
 from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
+from pipeline.phase2_illustrate.glass import calmed, panes
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.panel_lines import panel_lines
 from pipeline.progress import Progress
@@ -28,7 +30,8 @@ class IllustrateSettings:
 def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings, steps: Steps, progress: Progress) -> Illustration:
     """Clean plate → illustration of `side` × `side`, white where nothing is drawn, in palette colours unless grading is off.
 
-    A removed plate is one calm area (`plates`). A redrawn vehicle is cut out by its own outline where that agrees with the
+    A removed plate is one calm area (`plates`), and so is a pane of glass. Shapes in the dark are those of the photograph: a redrawn
+    picture has its own. A redrawn vehicle is cut out by its own outline where that agrees with the
     photograph's, else by the photograph's. Raises `LOW_IOU`.
     """
     rgb = resized(plate.rgb, settings.side)
@@ -46,9 +49,13 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     progress.step("grade", 0.6)
     plates = areas(plate.plates, settings.side / plate.frame.size, matte.inside)
     drawn = flattened(drawn, plates)
-    labels = blank(grade(drawn, matte.inside, palette, settings.keep_background), plates, palette)
+    glass = panes(rgb, matte.inside)
+    labels = calmed(grade(drawn, matte.inside, palette, settings.keep_background), glass, palette)
+    if redrawn is None:
+        labels = relieved(rgb, matte.inside, labels, palette, spared=glass > 0)
+    labels = blank(labels, plates, palette)
     progress.step("lines", 0.85)
-    ink, strength = panel_lines(drawn, matte.inside, labels)
+    ink, strength = panel_lines(drawn, matte.inside, labels, spared=glass > 0)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
     flat = np.take(table, labels, axis=0) if settings.grade else drawn
     if redrawn is None:

@@ -19,12 +19,13 @@ Float = NDArray[np.float32]
 
 DIRECTIONS = 12
 WEAK, SURE = 2.2, 5.5  # contrast in L* at which a line may go on, and at which it begins
-CREASE, WIDE = 0.3, 0.85  # weight of a step, and of a wide gap, against a narrow gap of equal contrast
+CREASE, WIDE = 0.4, 0.85  # weight of a step, and of a wide gap, against a narrow gap of equal contrast
 HALO = 0.5  # share of the strongest contrast close by, below which a line is that one's halo
 REACH = 3.5  # from a line to the surfaces beside it
+AROUND, USUAL, QUIET = 24.0, 2.4, 0.3  # where the contrast around a line is measured; a line in `USUAL` contrast counts as it is
 DARK = 18.0  # L* of both sides below which there is nothing to see
-SHORTEST = 28.0  # pixels at a side of 1024, as all lengths here
-ENOUGH = 240.0  # least length times contrast of a line, where contrast counts up to `STRONG`: a faint line must be long
+SHORTEST = 24.0  # pixels at a side of 1024, as all lengths here
+ENOUGH = 110.0  # least length times contrast of a line, where contrast counts up to `STRONG`: a faint line must be long
 STRONG = 7.0
 CLEARANCE = 3.5  # nearest that a line comes to an area's boundary
 CROSSING = 16.0  # longest that a line stays near a boundary and still only crosses it
@@ -48,8 +49,11 @@ def _along(direction: float, length: float, width: float) -> Float:
     return np.asarray(kernel / kernel.sum(), np.float32)
 
 
-def line_strength(light: Float, unit: float) -> tuple[Float, NDArray[np.int8]]:
-    """Contrast of the best line through every pixel, in L*, and its direction's index (times π / DIRECTIONS); `light` (H, W) L*."""
+def line_strength(light: Float, unit: float, darkest: float = DARK) -> tuple[Float, NDArray[np.int8]]:
+    """Contrast of the best dark line through every pixel, in L*, and its direction's index (times π / DIRECTIONS); `light` (H, W) L*.
+
+    Between two sides darker than `darkest` there is none.
+    """
     best, which = np.full(light.shape, -1, np.float32), np.zeros(light.shape, np.int8)
     for k in range(DIRECTIONS):
         angle = np.pi * k / DIRECTIONS
@@ -61,7 +65,7 @@ def line_strength(light: Float, unit: float) -> tuple[Float, NDArray[np.int8]]:
         # A step holds farther out too; beside a gap it does not, so a gap answers once and not three times.
         step = np.minimum(np.abs(one - other), np.abs(one_far - other_far))
         strength = np.maximum(gap, CREASE * step)
-        strength[np.maximum(one, other) < DARK] = 0
+        strength[np.maximum(one, other) < darkest] = 0
         better = strength > best
         best[better], which[better] = strength[better], k
     return best, which
@@ -100,11 +104,11 @@ def _matters(path: NDArray[np.float64], strength: Float, unit: float) -> bool:
     return len(path) >= SHORTEST * unit and len(path) * min(float(contrast), STRONG) >= ENOUGH * unit
 
 
-def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask, Gray]:
+def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8], spared: Mask | None = None) -> tuple[Mask, Gray]:
     """The vehicle's panel lines as a mask of one-pixel-wide strokes, and the strength of lines everywhere inside (8 per L*).
 
     `rgb` (S, S, 3) uint8 sRGB photograph or drawing; `inside` (S, S) the vehicle; `labels` (S, S) its graded areas, whose boundaries
-    are lines already.
+    are lines already; `spared` (S, S) gets none.
     """
     unit = len(rgb) / 1024
     if not inside.any():
@@ -114,7 +118,11 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8]) -> tuple[Mask
     strength, direction = line_strength(light, unit)
     rim = cv2.copyMakeBorder(inside[part].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     within = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] > 5 * unit
+    if spared is not None:
+        within &= ~spared[part]
     strength = np.where(within, np.maximum(strength, 0), 0).astype(np.float32)
+    around = cv2.GaussianBlur(strength, (0, 0), AROUND * unit)
+    strength *= np.sqrt(USUAL / (around + QUIET))
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
     crest &= strength > HALO * cv2.dilate(strength, ellipse(6 * unit))
     ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

@@ -1,0 +1,93 @@
+"""Whether the vehicle's body is painted in a colour, decided once for the whole body, and its paint brought to full chroma.
+
+Muted paint (teal, maroon, champagne) and the light on a white car have the same chroma, so no rule for single pixels tells them apart.
+Paint is a hue that most of the smooth body shares and that the surroundings do not have; a tint that they have too is the light's own,
+and a faint blue is the sky's. Chroma is taken in proportion to lightness, which shading leaves alone.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.values import Mask
+
+Float = NDArray[np.float32]
+
+#: Chroma is given as that of a surface of this L*; darker ones count as `DARKEST`, where noise has chroma too.
+LIGHTNESS, DARKEST = 55.0, 28.0
+#: Lightness of pixels that are looked at, and the steepest slope (L* by Sobel) on a smooth surface.
+LOWEST, HIGHEST, SMOOTH = 12.0, 93.0, 12.0
+FAINT = 5.0  # chroma below which a hue means nothing
+SECTOR = 27.0  # degrees to each side that are one paint
+LEAST_SHARE = 0.3  # share of the smooth body that has the hue
+LEAST, LEAST_SKY = 9.0, 16.0  # chroma from which it is paint, and in the sky's hues
+SKY = (205.0, 300.0)  # degrees
+LIGHT_SHARE, MOST_LIGHT = 0.8, 15.0  # how much of the surroundings' chroma in that hue is the light's, and up to which chroma
+FULL = 70.0  # the chroma that the body's paint is brought to
+KEPT, LOST = 40.0, 60.0  # degrees from the paint's hue up to which a pixel is brought along wholly, and from which not at all
+ONE_FAMILY = 0.6  # how far such a pixel's hue is turned to the paint's
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """The body's paint: `hue` degrees, and its median `chroma` as that of a surface of L* 55."""
+
+    hue: float
+    chroma: float
+
+
+def _scaled(lab: Float) -> Float:
+    """(…, 2) a* and b* in proportion to lightness."""
+    return np.asarray(lab[..., 1:] * (LIGHTNESS / np.maximum(lab[..., :1], DARKEST)), np.float32)
+
+
+def _degrees(ab: Float) -> Float:
+    return np.asarray(np.degrees(np.arctan2(ab[..., 1], ab[..., 0])) % 360, np.float32)
+
+
+def _apart(hue: Float, other: float) -> Float:
+    return np.asarray(np.abs((hue - other + 180) % 360 - 180), np.float32)
+
+
+def _mode(hue: Float, weight: Float) -> float:
+    """The most frequent hue: the middle of the heaviest 55 degrees."""
+    counts, _ = np.histogram(hue, bins=72, range=(0, 360), weights=weight)
+    return float((sum(np.roll(counts, k) for k in range(-5, 6)).argmax() + 0.5) * 5)
+
+
+def body_paint(lab: Float, inside: Mask, around: Mask) -> Paint | None:
+    """The body's paint, or None where it is colourless or of many colours.
+
+    `lab` (H, W, 3) smoothed CIELAB; `inside` (H, W) the vehicle; `around` (H, W) its surroundings in the same photograph, maybe none.
+    """
+    unit = max(1, round(4 * len(lab) / 1024))
+    light = np.ascontiguousarray(lab[..., 0])
+    slope = np.hypot(cv2.Sobel(light, cv2.CV_32F, 1, 0), cv2.Sobel(light, cv2.CV_32F, 0, 1))
+    lit = (light > LOWEST) & (light < HIGHEST)
+    body = (cv2.erode(inside.astype(np.uint8), np.ones((2 * unit + 1,) * 2, np.uint8), borderValue=0) > 0) & lit & (slope < SMOOTH)
+    if not body.any():
+        return None
+    colours = _scaled(lab[body])
+    chroma, hue = np.hypot(colours[:, 0], colours[:, 1]), _degrees(colours)
+    mode = _mode(hue[chroma > FAINT], np.minimum(chroma[chroma > FAINT], 30))
+    own = (_apart(hue, mode) < SECTOR) & (chroma > FAINT)
+    if own.mean() < LEAST_SHARE:
+        return None
+    found = float(np.median(chroma[own]))
+    ring = around & (light > LOWEST) & (light < HIGHEST + 2)
+    ways = np.array([np.cos(np.radians(mode)), np.sin(np.radians(mode))], np.float32)
+    shared = float(np.median(_scaled(lab[ring]) @ ways)) if np.count_nonzero(ring) > 500 else 0.0
+    needed = LEAST_SKY if SKY[0] < mode < SKY[1] else LEAST
+    return Paint(mode, found) if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT) else None
+
+
+def restored(lab: Float, paint: Paint) -> Float:
+    """`lab` (H, W, 3) with the paint's pixels in full chroma and nearer to one hue; other hues stay as they are."""
+    apart = _apart(_degrees(lab[..., 1:]), paint.hue)
+    share = np.clip((LOST - apart) / (LOST - KEPT), 0, 1)
+    gain = 1 + (max(1.0, FULL / paint.chroma) - 1) * share
+    turn = np.radians(((paint.hue - _degrees(lab[..., 1:]) + 180) % 360 - 180) * share * ONE_FAMILY)
+    a, b = lab[..., 1] * gain, lab[..., 2] * gain
+    return np.stack([lab[..., 0], a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)], -1).astype(np.float32)

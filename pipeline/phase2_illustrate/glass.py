@@ -1,0 +1,168 @@
+"""Window panes: where a vehicle's glass is, and glass drawn as a designer does: one calm tone with at most one light shape.
+
+A pane is a compact area in the upper part of the vehicle that keeps away from its outline. It is looked for in two ways. Areas of another
+colour than the paint, which is the vehicle's most frequent colour that is no black. And cells between strong edges, contrast-normalised:
+reflections are soft, the seal around a pane is sharp, so a windscreen is one cell whatever is mirrored in it, even in the paint's colour.
+"""
+
+from collections.abc import Iterator
+
+import cc3d
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from skimage.segmentation import watershed
+
+from pipeline.color import srgb_to_lab
+from pipeline.palette import Palette
+from pipeline.phase2_illustrate.calm_areas import Labels
+from pipeline.phase2_illustrate.grade import GREY
+from pipeline.raster import ellipse
+from pipeline.values import Mask, Rgb
+
+Float = NDArray[np.float32]
+
+LOWEST, MIDDLE = 0.56, 0.40  # share of the vehicle's height, from the top, in which a pane ends, and has its middle
+HIGH = 0.27  # the same for the middle of one in the paint's colour: lower down, it is a bonnet
+SMALLEST, LARGEST = 0.004, 0.30  # share of the vehicle's pixels
+SMALLEST_IN_PAINT = 0.015
+SOLID, SOLID_CELL = 0.6, 0.7  # share of its convex hull that a pane fills
+SLIM, SLIM_IN_PAINT = 0.16, 0.25  # least ratio of its sides
+FRAMED = 0.25  # most of its rim that lies on the vehicle's outline
+SEALED, SEAL = 0.7, 12.0  # share of the rim of one in the paint's colour that a seal, so much darker in L*, goes round
+RED = 15.0  # a* of a lamp
+SHINE, SKY = 10.0, 72.0  # L* above a colourless paint's, and above any, from which an area is a highlight
+SHARP = 2.2  # contrast of an edge against the contrast around it, from which it parts two cells
+GAP = 4.0  # pixels at a side of 1024: half of the widest gap in such an edge that is closed
+LOST = 0.4  # share of its surroundings that have a pane's own tone, above which it takes the next darker one, to be seen at all
+LIGHT = (0.08, 0.45)  # share of a pane that its one light shape has
+
+
+def relative_edges(lab: Float, unit: float) -> Float:
+    """Contrast of edges in CIELAB (H, W, 3), colour counting 0.7, over the square root of the contrast around them."""
+    slope = np.zeros(lab.shape[:2], np.float32)
+    for channel, weight in enumerate((1.0, 0.7, 0.7)):
+        smooth = cv2.GaussianBlur(np.ascontiguousarray(lab[..., channel]), (0, 0), 1.4 * unit)
+        slope = np.maximum(slope, weight * np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)))
+    return np.asarray(slope * unit / np.sqrt(cv2.GaussianBlur(slope * unit, (0, 0), 24 * unit) + 1.5), np.float32)
+
+
+def _paint(lab: Float, inside: Mask) -> Mask:
+    """Pixels of the vehicle's paint: within reach of the most frequent colour that is no black."""
+    ink = inside & (lab[..., 0] > 22)
+    if not ink.any():
+        return np.zeros(inside.shape, bool)
+    colours = lab[ink]
+    bins = np.floor(colours / np.array([8, 8, 8], np.float32)).astype(np.int32)
+    values, where, count = np.unique(bins, axis=0, return_inverse=True, return_counts=True)
+    # A shaded panel spreads over many bins: those beside a bin count for it too.
+    near = np.abs(values[:, None] - values[None]).max(-1) <= 1
+    peak = int((near * count[None]).sum(1).argmax())
+    mean = colours[near[peak][where.ravel()]].mean(0)
+    chroma = float(np.hypot(mean[1], mean[2]))
+    if chroma > 20:
+        turn = np.cos(np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(mean[2], mean[1]))
+        return np.asarray(inside & (np.hypot(lab[..., 1], lab[..., 2]) > 14) & (turn > 0.8))
+    return np.asarray(inside & (np.abs(lab[..., 0] - mean[0]) < 20) & (np.hypot(lab[..., 1] - mean[1], lab[..., 2] - mean[2]) < 14))
+
+
+def _cells(lab: Float, inside: Mask, unit: float) -> NDArray[np.uint32]:
+    """(H, W) the cell between strong edges of every pixel; cells together fill `inside`, 0 outside."""
+    edges = relative_edges(lab, unit)
+    free = cv2.distanceTransform(((edges < SHARP) & inside).astype(np.uint8), cv2.DIST_L2, 5) > GAP * unit
+    core = cc3d.connected_components(free.astype(np.uint8), connectivity=4, out_dtype=np.uint32)
+    core[np.bincount(core.ravel())[core] < 150 * unit**2] = 0
+    return np.asarray(watershed(edges, core.astype(np.int32), mask=inside), np.uint32)  # type: ignore[no-untyped-call]
+
+
+def _candidates(component: NDArray[np.uint32], inside: Mask) -> Iterator[tuple[Mask, float]]:
+    """The components of a pane's size and height, each with its middle's height, as a share of the vehicle's."""
+    rows = np.flatnonzero(inside.any(1))
+    top, height, area = rows[0], np.ptp(rows) + 1, int(inside.sum())
+    found = cc3d.statistics(component)
+    for k in range(1, len(found["voxel_counts"])):
+        middle = float((found["centroids"][k][0] - top) / height)
+        ends = (found["bounding_boxes"][k][0].stop - top) / height
+        if SMALLEST * area <= found["voxel_counts"][k] <= LARGEST * area and middle <= MIDDLE and ends <= LOWEST:
+            yield component == k, middle
+
+
+def _rim(part: Mask) -> Mask:
+    return np.asarray(part & ~(cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0))
+
+
+def _is_pane(part: Mask, middle: float, solid: float, lab: Float, inside: Mask, paint: Mask, unit: float) -> bool:
+    """Whether a component looks like a pane."""
+    points = cv2.findNonZero(part.astype(np.uint8))
+    sides = sorted(cv2.minAreaRect(points)[1])
+    if part.sum() < solid * cv2.contourArea(cv2.convexHull(points)) or sides[0] < SLIM * sides[1]:
+        return False
+    colour = np.median(lab[part], axis=0)
+    if colour[1] > RED:
+        return False
+    rim, outline = _rim(part), cv2.dilate(_rim(inside).astype(np.uint8), ellipse(3 * unit)) > 0
+    if (rim & outline).sum() > FRAMED * rim.sum():
+        return False
+    # Glass has a sill below it; what stands on the vehicle's lower outline is a wheel.
+    below = np.roll(part, round(8 * unit), axis=0) & ~inside
+    if below.any(0).sum() > 0.2 * part.any(0).sum():
+        return False
+    if paint[part].mean() > 0.5:
+        darkest = cv2.erode(np.where(inside, lab[..., 0], 100).astype(np.float32), ellipse(5 * unit))
+        around = (cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~part
+        sealed = (darkest[around] < colour[0] - SEAL).mean() >= SEALED
+        return bool(sealed and middle <= HIGH and sides[0] >= SLIM_IN_PAINT * sides[1] and part.sum() >= SMALLEST_IN_PAINT * inside.sum())
+    own = np.median(lab[paint], axis=0) if paint.any() else np.array([50.0, 0, 0])
+    return bool(colour[0] < max(own[0] + SHINE, SKY if np.hypot(own[1], own[2]) > 20 else 0))
+
+
+def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
+    """(S, S) number of the pane at every pixel, 0 where there is none; `rgb` (S, S, 3) uint8 sRGB photograph, `inside` the vehicle."""
+    if not inside.any():
+        return np.zeros(inside.shape, np.uint32)
+    unit = len(rgb) / 1024
+    lab = srgb_to_lab(np.asarray(cv2.bilateralFilter(rgb, max(5, round(9 * unit)), 35, 6 * unit), np.uint8)).astype(np.float32)
+    paint = _paint(lab, inside)
+    other = cv2.morphologyEx((inside & ~paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
+    areas = cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32)
+    glass = np.zeros(inside.shape, np.uint8)
+    for component, solid in ((areas, SOLID), (_cells(srgb_to_lab(rgb).astype(np.float32), inside, unit), SOLID_CELL)):
+        for part, middle in _candidates(component, inside):
+            if _is_pane(part, middle, solid, lab, inside, paint, unit):
+                glass[part] = 1
+    glass = cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(4 * unit)) & inside
+    hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
+    small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
+    small[0] = False
+    return np.asarray(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32))
+
+
+def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels:
+    """`labels` (S, S) with each pane in the tone that most of it has, a darker one where it would not be seen, and at most one light
+    shape: the largest that is neither a glint nor half of the pane. A palette without tones leaves the panes as they are."""
+    lab = srgb_to_lab(palette.rgb)
+    tones = np.flatnonzero(np.hypot(lab[:, 1], lab[:, 2]) < GREY)
+    if not len(tones):
+        return labels
+    out = labels.copy()
+    ladder = tones[np.argsort(lab[tones, 0])]
+    rank = np.searchsorted(lab[ladder, 0], lab[:, 0] - 1e-3).clip(0, len(ladder) - 1)
+    for k in range(1, int(pane.max()) + 1):
+        part = (pane == k) & (labels < len(palette))
+        if not part.any():
+            continue
+        step = np.where(part, rank[np.minimum(labels, len(palette) - 1)], 0)
+        own = int(np.bincount(step[part], minlength=len(ladder)).argmax())
+        beside = (cv2.dilate(part.astype(np.uint8), ellipse(6 * len(labels) / 1024)) > 0) & ~part & (labels < len(palette))
+        if own and (labels[beside] == ladder[own]).mean() > LOST:
+            own -= 1
+        out[part] = ladder[own]
+        if own + 1 == len(ladder):
+            continue
+        lighter = cv2.morphologyEx((part & (step > own)).astype(np.uint8), cv2.MORPH_OPEN, ellipse(4 * len(labels) / 1024))
+        shape = cc3d.connected_components(lighter, connectivity=4, out_dtype=np.uint32)
+        size = np.bincount(shape.ravel())
+        size[0] = 0
+        if len(size) > 1 and LIGHT[0] * part.sum() <= size.max() <= LIGHT[1] * part.sum():
+            out[shape == size.argmax()] = ladder[own + 1]
+    return out
