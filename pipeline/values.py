@@ -15,7 +15,12 @@ Rgb: TypeAlias = NDArray[np.uint8]  # (H, W, 3), sRGB
 Gray: TypeAlias = NDArray[np.uint8]  # (H, W), 0..255
 Mask: TypeAlias = NDArray[np.bool_]  # (H, W)
 Plane: TypeAlias = NDArray[np.float32]  # (H, W)
+PartMap: TypeAlias = NDArray[np.uint8]  # (H, W), index into `PARTS`
 Box: TypeAlias = tuple[float, float, float, float]  # x0, y0, x1, y1
+
+
+#: The parts of a vehicle that the drawing tells apart.
+PARTS = ("body", "glass", "wheel", "lamp", "plate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +171,8 @@ class Illustration:
     """Phase 2's answer: the drawing, graded to the palette (unless that is switched off), before any scaling.
 
     `rgb` (S, S, 3) uint8 sRGB; `matte` of the same side; `ink` (S, S) mask of one-pixel-wide panel lines;
-    `edges` (S, S) uint8 line strength or None; `depth` (S, S) uint8, near is bright, or None. `iou` and `drawn_with` of a redrawn
+    `parts` (S, S) which part of the vehicle a pixel belongs to; `edges` (S, S) uint8 line strength or None; `depth` (S, S) uint8,
+    near is bright, or None. `iou` and `drawn_with` of a redrawn
     picture, None of one that was not; `attempts` at drawing it.
     """
 
@@ -174,6 +180,7 @@ class Illustration:
     frame: Frame
     matte: Matte
     ink: Mask
+    parts: PartMap
     edges: Gray | None
     depth: Gray | None
     iou: float | None
@@ -187,13 +194,14 @@ class LabelImage:
     """Phase 3's answer at working size.
 
     `key` (N, N) uint8: the palette's index on the vehicle, `nothing` (the palette's length) where nothing is drawn, `nothing` + 1 + the
-    index in the background. `ink` (S, S) and `frame` come along from the illustration. `regions` counts connected areas of one key;
-    `changed` is the fraction of the vehicle's pixels that the region budget changed.
+    index in the background. `ink` and `parts` (S, S) and `frame` come along from the illustration. `regions` counts connected areas of
+    one key; `changed` is the fraction of the vehicle's pixels that the region budget changed.
     """
 
     key: NDArray[np.uint8]
     nothing: int
     ink: Mask
+    parts: PartMap
     frame: Frame
     regions: int
     changed: float

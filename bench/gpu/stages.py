@@ -130,6 +130,7 @@ def steps_of(cache: Any, size: Size, picture: Scene, depth_name: str) -> dict[st
         frame=frame.at(size.drawing),
         matte=Matte((picture.small_inside * 255).astype(np.uint8), 1.0),
         ink=np.zeros(picture.small_inside.shape, bool),
+        parts=np.zeros((1, 1), np.uint8),
         edges=None,
         depth=None,
         iou=None,

@@ -151,7 +151,7 @@ def rasterise(s: Scene, side: int) -> LabelImage:
     nearest = distance_transform_edt(dust, return_distances=False, return_indices=True)
     labels[y0:y1, x0:x1] = seen[nearest[0], nearest[1]]
     ink = np.zeros((side // 4, side // 4), bool)
-    return LabelImage(labels, NOTHING, ink, Frame.fit(1600, 1066, side), 0, 0.0)
+    return LabelImage(labels, NOTHING, ink, np.zeros((1, 1), np.uint8), Frame.fit(1600, 1066, side), 0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

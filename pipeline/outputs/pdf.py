@@ -21,7 +21,7 @@ _CAPS = {"butt": 0, "round": 1, "square": 2}
 _JOINS = {"miter": 0, "round": 1, "bevel": 2}
 _MITER_LIMIT = 4  # SVG's initial value; PDF's is 10
 _ATTRIBUTES = {
-    *("version", "viewBox", "id", "data-color", "d", "x", "y", "width", "height"),
+    *("version", "viewBox", "id", "data-color", "data-part", "d", "x", "y", "width", "height"),
     *("fill", "fill-rule", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin", "vector-effect"),
 }
 

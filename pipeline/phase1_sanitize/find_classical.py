@@ -30,13 +30,14 @@ UNREAD_PLATE_FILL = 0.93
 class FindSettings:
     """`text_threshold` is the least score of the reader, 0..1, `box_threshold` of the detector; `threads` of one inference.
 
-    The detector sees the part to look in with its longest side at least `least_side` pixels, and never smaller than it is.
+    The detector sees the part to look in once for each of `sides`, with its longest side that many pixels: it reads large lettering
+    in a small picture and small lettering in a large one, and no single size finds all.
     """
 
     text_threshold: float = 0.55
     box_threshold: float = 0.3
     threads: int = 2
-    least_side: int = 1280
+    sides: tuple[int, ...] = (1024, 1600)
 
 
 def make_find(settings: FindSettings = FindSettings()) -> Find:
@@ -52,16 +53,17 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
             return []
         rows, columns = quads.window(region)
         content = rgb[rows, columns]
-        scale = max(1.0, settings.least_side / max(content.shape[:2]))
-        shown = cv2.resize(content, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC) if scale > 1 else content
-        bgr = np.ascontiguousarray(shown[:, :, ::-1], np.uint8)
-        boxes = cast("TextDetOutput", detector(bgr)).boxes
-        found: list[Found] = []
-        for box in [] if boxes is None else boxes.astype(np.float32):
-            text, score = _read(reader, bgr, box)
-            quad = (box / scale + np.array([columns.start, rows.start])).astype(np.float32)
-            found += _name(rgb, Found(TEXT, score, quad, text), labels, settings.text_threshold)
-        return found
+        lines: list[Found] = []
+        for side in settings.sides:
+            scale = side / max(content.shape[:2])
+            method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+            bgr = np.ascontiguousarray(cv2.resize(content, None, fx=scale, fy=scale, interpolation=method)[:, :, ::-1], np.uint8)
+            boxes = cast("TextDetOutput", detector(bgr)).boxes
+            for box in [] if boxes is None else boxes.astype(np.float32):
+                text, score = _read(reader, bgr, box)
+                quad = (box / scale + np.array([columns.start, rows.start])).astype(np.float32)
+                lines.append(Found(TEXT, score, quad, text))
+        return [found for line in _each_once(lines) for found in _name(rgb, line, labels, settings.text_threshold)]
 
     return find
 
@@ -102,6 +104,16 @@ def _read(reader: "RapidOCR", bgr: Rgb, box: Quad) -> tuple[str, float]:
     if answer.txts is None or answer.scores is None:
         raise RuntimeError("the text reader gave no answer for a box")
     return str(answer.txts[0]).strip(), float(answer.scores[0])
+
+
+def _each_once(lines: list[Found]) -> list[Found]:
+    """The lines without those that a better reading of the same place covers by half; the best first."""
+    kept: list[Found] = []
+    for line in sorted(lines, key=lambda line: -line.score * len(line.text) ** 0.5):
+        own = quads.area(line.quad)
+        if all(quads.overlap(line.quad, other.quad) < 0.5 * min(own, quads.area(other.quad)) for other in kept):
+            kept.append(line)
+    return kept
 
 
 def _name(rgb: Rgb, line: Found, labels: Sequence[str], threshold: float) -> list[Found]:

@@ -41,9 +41,10 @@ def flattened(rgb: Rgb, plates: Sequence[Mask]) -> Rgb:
 
 def blank(labels: Labels, plates: Sequence[Mask], palette: Palette) -> Labels:
     """`labels` (S, S), len(palette) for nothing, with each plate in one colour of the palette: the one that most of it has, unless more
-    than `OPEN` of its outline has it, too; then the nearest lighter tone, the nearest darker one, and other colours last."""
+    than `OPEN` of its outline has it, too; then the nearest lighter tone, the nearest darker one, and where all tones lie around it,
+    the one that does least. A plate with a hue takes another hue in the same way."""
     out = labels.copy() if plates else labels
-    n = len(palette)
+    n, hued = len(palette), np.hypot(*srgb_to_lab(palette.rgb).T[1:]) >= GREY
     for area in plates:
         counts = np.bincount(out[area], minlength=n + 1)[:n]
         if not counts.any():
@@ -51,7 +52,9 @@ def blank(labels: Labels, plates: Sequence[Mask], palette: Palette) -> Labels:
         around = (cv2.dilate(area.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~area
         share = np.bincount(out[around], minlength=n + 1)[:n] / max(1, int(around.sum()))
         order = _by_tone(int(counts.argmax()), palette)
-        out[area] = next((k for k in order if share[k] <= OPEN), min(order, key=lambda k: share[k]))
+        # A plate in pink, because white, grey and black lie around it, is not one: tones first, however much of the outline has them.
+        own_kind = [k for k in order if hued[k] == hued[order[0]]]
+        out[area] = next((k for k in own_kind if share[k] <= OPEN), min(own_kind, key=lambda k: share[k]))
     return out
 
 

@@ -54,7 +54,7 @@ def _apart(hue: Float, other: float) -> Float:
 def _mode(hue: Float, weight: Float) -> float:
     """The most frequent hue: the middle of the heaviest 55 degrees."""
     counts, _ = np.histogram(hue, bins=72, range=(0, 360), weights=weight)
-    return float((sum(np.roll(counts, k) for k in range(-5, 6)).argmax() + 0.5) * 5)
+    return float((np.sum([np.roll(counts, k) for k in range(-5, 6)], axis=0).argmax() + 0.5) * 5)
 
 
 def body_paint(lab: Float, inside: Mask, around: Mask) -> Paint | None:

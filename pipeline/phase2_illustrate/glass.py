@@ -124,13 +124,13 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
     lab = srgb_to_lab(np.asarray(cv2.bilateralFilter(rgb, max(5, round(9 * unit)), 35, 6 * unit), np.uint8)).astype(np.float32)
     paint = _paint(lab, inside)
     other = cv2.morphologyEx((inside & ~paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
-    areas = cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32)
+    areas = np.asarray(cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32), np.uint32)
     glass = np.zeros(inside.shape, np.uint8)
     for component, solid in ((areas, SOLID), (_cells(srgb_to_lab(rgb).astype(np.float32), inside, unit), SOLID_CELL)):
         for part, middle in _candidates(component, inside):
             if _is_pane(part, middle, solid, lab, inside, paint, unit):
                 glass[part] = 1
-    glass = cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(4 * unit)) & inside
+    glass = np.asarray(cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(4 * unit)) * inside, np.uint8)
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False

@@ -83,13 +83,18 @@ def hue_gain(lab: Float, coloured: Float, inside: Mask, palette: Float) -> Float
     return np.asarray(np.interp(np.degrees(hue) % 360, np.append(np.degrees(centres), 360), gains), np.float32)
 
 
-def label_costs(lab: Float, inside: Mask, palette: Float, unit: float) -> Costs:
-    """(n, H, W) cost of every palette colour at every pixel, in about ΔE units; `palette` (n, 3) CIELAB; `unit` pixels at 1024."""
+def label_costs(lab: Float, inside: Mask, surroundings: Mask, palette: Float, unit: float) -> Costs:
+    """(n, H, W) cost of every palette colour at every pixel, in about ΔE units; `palette` (n, 3) CIELAB; `unit` pixels at 1024.
+
+    `surroundings` (H, W) show the light in which the vehicle stands.
+    """
     nearest = np.full(inside.shape, np.inf, np.float32)
     for p in palette:
         nearest = np.minimum(nearest, np.linalg.norm(lab - p, axis=-1))
     if (nearest[inside] < NEAR).mean() >= FLAT:
         return np.stack([np.linalg.norm(lab - p, axis=-1) for p in palette]).astype(np.float32)
+    if (paint := body_paint(lab, inside, surroundings)) is not None:
+        lab = restored(lab, paint)
     L, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.arctan2(lab[..., 2], lab[..., 1])
     coloured = coloured_share(lab, inside, unit)
@@ -111,9 +116,9 @@ def label_costs(lab: Float, inside: Mask, palette: Float, unit: float) -> Costs:
             return
         apart = np.degrees(np.abs(hue - np.arctan2(p[2], p[1])))
         turn = np.minimum(apart, 360 - apart)
-        paint = 0.4 * np.minimum(turn, 90) + np.clip(turn - 38, 0, 52) + 0.15 * np.abs(lit - p[0])
-        paint += 12 * np.abs(saturation - np.log((c + 5) / (p[0] + 5)))
-        costs[k] = coloured * paint + (1 - coloured) * ((75 if graded else 10) + lightness * (0.3 if graded else 1))
+        unlike = 0.4 * np.minimum(turn, 90) + np.clip(turn - 38, 0, 52) + 0.15 * np.abs(lit - p[0])
+        unlike += 12 * np.abs(saturation - np.log((c + 5) / (p[0] + 5)))
+        costs[k] = coloured * unlike + (1 - coloured) * ((75 if graded else 10) + lightness * (0.3 if graded else 1))
 
     each(fill, range(len(palette)))
     return costs
@@ -137,8 +142,7 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette, surroundings: Mask) -> L
     crop = window(part, max(2, round(AROUND * unit)))
     inside, picture = part[crop], np.ascontiguousarray(rgb[crop])
     lab = lab_of(np.asarray(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit), np.uint8))
-    paint = body_paint(lab, inside, surroundings[crop])
-    costs = label_costs(lab if paint is None else restored(lab, paint), inside, lab_of(palette.rgb), unit)
+    costs = label_costs(lab, inside, surroundings[crop], lab_of(palette.rgb), unit)
     costs -= costs.min(0)
     np.minimum(costs, CEILING, out=costs)
     smooth = GuidedFilter.of(lab, inside, max(1, round(4 * unit)), 4.0**2)

@@ -11,6 +11,8 @@ from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
 from pipeline.phase2_illustrate.glass import calmed, panes
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.panel_lines import panel_lines
+from pipeline.phase2_illustrate.parts import parts_of
+from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.progress import Progress
 from pipeline.raster import resized
 from pipeline.steps import Steps
@@ -54,17 +56,19 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     if redrawn is None:
         labels = relieved(rgb, matte.inside, labels, palette, spared=glass > 0)
     labels = blank(labels, plates, palette)
+    parts = parts_of(labels, matte.inside, palette, glass > 0, wheels(rgb, matte.inside), plates)
     progress.step("lines", 0.85)
     ink, strength = panel_lines(drawn, matte.inside, labels, spared=glass > 0)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
     flat = np.take(table, labels, axis=0) if settings.grade else drawn
     if redrawn is None:
-        return Illustration(flat, plate.frame, matte, ink, strength, None, None, 1)
+        return Illustration(flat, plate.frame, matte, ink, parts, strength, None, None, 1)
     return Illustration(
         rgb=flat,
         frame=plate.frame,
         matte=matte,
         ink=ink,
+        parts=parts,
         edges=redrawn.edges,
         depth=redrawn.depth,
         iou=redrawn.iou,

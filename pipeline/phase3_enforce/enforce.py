@@ -68,7 +68,7 @@ def enforce(
     merged = regions.merge(labels, round(settings.detail * side * side), settings.budget, _layers(n), n, _distances(palette))
     key = np.full((side, side), n, np.uint8)
     key[large] = merged.key
-    return LabelImage(key, n, illustration.ink, frame, merged.regions, merged.changed[0])
+    return LabelImage(key, n, illustration.ink, illustration.parts, frame, merged.regions, merged.changed[0])
 
 
 # Keys: 0..n-1 the vehicle in each colour, n nothing, n+1.. the background in each colour; never more than 2 * 64 + 1.

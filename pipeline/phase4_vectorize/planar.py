@@ -20,7 +20,7 @@ from pipeline.phase4_vectorize.patches import patches
 from pipeline.phase4_vectorize.path import Stretch, closed, links, move, stretch
 from pipeline.phase4_vectorize.planar_map import PlanarMap, paint, planar_map
 from pipeline.phase4_vectorize.tracer import Face, Traced, drawn_window
-from pipeline.values import LabelImage
+from pipeline.values import PARTS, LabelImage
 
 Points = NDArray[np.float64]
 Ranks = NDArray[np.int32]
@@ -213,9 +213,29 @@ def trace_planar(image: LabelImage, _palette: Palette, tolerance: float) -> Trac
     color = plan.key % np.uint8(image.nothing + 1)
     paths = {int(rank[f]): (int(color[f]), "".join(outlines[f])) for f in outlines}
     mends = patches({place: path for place, (_, path) in paths.items()}, ranks, left, top) if tolerance > 0 else {}
-    faces = [Face(paths[place][0], path) for place in sorted(paths) for path in (paths[place][1], mends.get(place)) if path]
+    vehicle = {int(rank[f]) for f in outlines if plan.key[f] < image.nothing}
+    part = [name if k in vehicle else "" for k, name in enumerate(_part_of(ranks, image, left, top))]
+    faces = [Face(paths[k][0], path, part[k]) for k in sorted(paths) for path in (paths[k][1], mends.get(k)) if path]
     edges = np.repeat(runs.kind == EDGE, np.diff(runs.starts))
     return Traced(faces, boundaries, runs.points[edges] + np.array([left, top]))
+
+
+@njit(cache=True)
+def _count_parts(ranks: Ranks, parts: NDArray[np.uint8], rows: NDArray[np.int64], columns: NDArray[np.int64], counts: Ranks) -> None:
+    """Add every pixel to `counts` (faces, parts); `rows` and `columns` are the places of the pixels in `parts`."""
+    for y in range(ranks.shape[0]):
+        for x in range(ranks.shape[1]):
+            if ranks[y, x] >= 0:
+                counts[ranks[y, x], parts[rows[y], columns[x]]] += 1
+
+
+def _part_of(ranks: Ranks, image: LabelImage, left: int, top: int) -> list[str]:
+    """For every face, by its place in painter's order, the part that holds most of it."""
+    small, side = len(image.parts), len(image.key)
+    rows, columns = ((np.arange(n) + first) * small // side for n, first in zip(ranks.shape, (top, left), strict=True))
+    counts = np.zeros((int(ranks.max()) + 1, len(PARTS)), np.int32)
+    _count_parts(ranks, image.parts, rows.clip(0, small - 1), columns.clip(0, small - 1), counts)
+    return [PARTS[k] for k in counts.argmax(1).tolist()]
 
 
 def _outline(

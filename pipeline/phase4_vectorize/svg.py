@@ -41,6 +41,10 @@ def distinct(faces: Sequence[Face]) -> list[Face]:
     return [face for place, face in enumerate(faces) if seen.get(face.path) == place]
 
 
+def _path(face: Face) -> str:
+    return f'<path data-part="{face.part}" d="{face.path}"/>' if face.part else f'<path d="{face.path}"/>'
+
+
 def write(
     faces: Sequence[Face],
     lines: Sequence[str],
@@ -65,7 +69,7 @@ def write(
         fills += [f'<g data-color="{background}" fill="{background}">', rectangle, "</g>"]
     for index, group in groupby(distinct(faces), key=lambda face: face.color):
         color = palette.colors[index]
-        fills += [f'<g data-color="{color}" fill="{color}">', *(f'<path d="{face.path}"/>' for face in group), "</g>"]
+        fills += [f'<g data-color="{color}" fill="{color}">', *(_path(face) for face in group), "</g>"]
     style = f' fill="none" stroke="{stroke.color}" stroke-width="{_number(stroke.width)}" stroke-linecap="round" stroke-linejoin="round"'
     drawn = [f'<path d="{d}" vector-effect="non-scaling-stroke"/>' for d in dict.fromkeys(lines) if "l" in d.lower() or "c" in d.lower()]
     about = escape(json.dumps(metadata, sort_keys=True, ensure_ascii=True))

@@ -14,10 +14,14 @@ from pipeline.values import LabelImage
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """One filled shape: `color` is the palette index, `path` SVG path data in the working raster's units."""
+    """One filled shape: `color` is the palette index, `path` SVG path data in the working raster's units.
+
+    `part`: the part of the vehicle that holds most of it; empty where that is not known, as in the background.
+    """
 
     color: int
     path: str
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)

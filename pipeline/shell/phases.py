@@ -155,7 +155,7 @@ def enforce_command(
     colors, rgb, settings = parse(palette), _square(source), _settings()
     side = rgb.shape[0]
     blank = np.zeros((side, side), bool)
-    drawn = Illustration(rgb, _frame(side), _matte(matte, side), blank, None, None, None, 1)
+    drawn = Illustration(rgb, _frame(side), _matte(matte, side), blank, np.zeros((1, 1), np.uint8), None, None, None, 1)
     limits = EnforceSettings(settings.phase3.detail if detail is None else detail, settings.phase3.budget)
     image = enforce(drawn, colors, size, keep_background, _steps().upscale, limits, Progress())
     _write(out, png(label_picture(image.labels, colors)))
@@ -182,7 +182,7 @@ def _labels(path: Path) -> tuple[LabelImage, Palette]:
         raise other
     palette = Palette(tuple("#{:02X}{:02X}{:02X}".format(*flat[3 * i : 3 * i + 3]) for i in range(nothing)))
     side = labels.shape[0]
-    return LabelImage(labels, nothing, np.zeros((side // 4, side // 4), bool), _frame(side), 0, 0.0), palette
+    return LabelImage(labels, nothing, np.zeros((side // 4, side // 4), bool), np.zeros((1, 1), np.uint8), _frame(side), 0, 0.0), palette
 
 
 @app.command("vectorize")

@@ -20,7 +20,7 @@ LINES = '<g id="lines" fill="none" stroke="#000000"><path d="M8 8H56V56H8Z"/><pa
 def image():
     labels = np.full((SIDE, SIDE), 2, np.uint8)
     labels[8:56, 8:32], labels[8:56, 32:56] = 0, 1
-    return LabelImage(labels, 2, np.zeros((16, 16), bool), Frame.fit(SIDE, SIDE, SIDE), 2, 0.0)
+    return LabelImage(labels, 2, np.zeros((16, 16), bool), np.zeros((1, 1), np.uint8), Frame.fit(SIDE, SIDE, SIDE), 2, 0.0)
 
 
 def row(svg, opaque=False, seconds=1.0):
@@ -59,7 +59,7 @@ def test_the_share_of_changed_pixels():
     rgb[:, 8:] = (0, 0, 255)
     rgb[2:4, 2:4] = (0, 0, 250)  # 8 by 8 px of the label image, which are red there
     matte = Matte(np.full((16, 16), 255, np.uint8), None)
-    drawn = Illustration(rgb, Frame.fit(16, 16, 16), matte, np.zeros((16, 16), bool), None, None, None, 1)
+    drawn = Illustration(rgb, Frame.fit(16, 16, 16), matte, np.zeros((16, 16), bool), np.zeros((1, 1), np.uint8), None, None, None, 1)
     assert changed(drawn, image(), PALETTE) == pytest.approx(8 * 8 / 48**2)
 
 

@@ -105,4 +105,4 @@ def picture(name: str) -> LabelImage:
     labels = PICTURES[name]()
     ink = np.zeros((SIDE // 4, SIDE // 4), bool)
     ink[20, 8:32] = True
-    return LabelImage(labels, NOTHING, ink, Frame.fit(SIDE, SIDE, SIDE), len(PICTURES), 0.0)
+    return LabelImage(labels, NOTHING, ink, np.zeros((1, 1), np.uint8), Frame.fit(SIDE, SIDE, SIDE), len(PICTURES), 0.0)

@@ -26,7 +26,7 @@ from tests.support.stand_in_steps import stand_in_steps
 BOTH = ("text", "license plate")
 
 
-SMALL = FindSettings(least_side=1024)  # drawn letters are large: a search at the square's own size is enough
+SMALL = FindSettings(sides=(1024,))  # drawn letters are large: a search at the square's own size is enough
 
 
 @pytest.fixture(scope="module")

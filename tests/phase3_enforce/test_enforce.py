@@ -27,7 +27,7 @@ def illustration(side=128, speck=3):
     rgb[side // 2 : side // 2 + speck, side // 2 : side // 2 + speck] = PALETTE.rgb[1]
     rgb[2:6, 2:6] = PALETTE.rgb[3]
     matte = Matte((inside * 255).astype(np.uint8), None)
-    return Illustration(rgb, Frame.fit(100, 80, side), matte, np.zeros((side, side), bool), None, None, None, 1)
+    return Illustration(rgb, Frame.fit(100, 80, side), matte, np.zeros((side, side), bool), np.zeros((1, 1), np.uint8), None, None, None, 1)
 
 
 def run(drawn, side=512, keep=False, **settings):

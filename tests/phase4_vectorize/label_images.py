@@ -34,7 +34,7 @@ def car(background: int = NOTHING) -> LabelImage:
     ink = np.zeros((128, 128), bool)
     ink[76, 50:110] = True  # a panel line through the door
     key = np.where(inside | (labels == NOTHING), labels, labels + np.uint8(NOTHING + 1))
-    return LabelImage(key, NOTHING, ink, Frame.fit(640, 400, SIDE), 4, 0.0)
+    return LabelImage(key, NOTHING, ink, np.zeros((1, 1), np.uint8), Frame.fit(640, 400, SIDE), 4, 0.0)
 
 
 def drawn(tracer: str, metadata: dict[str, object], **settings) -> bytes:

@@ -25,7 +25,13 @@ def label_image(labels, inside=None, frame=None):
     square[: labels.shape[0], : labels.shape[1]] = labels
     behind = np.zeros_like(square, bool) if inside is None else (square < N) & ~inside
     return LabelImage(
-        np.where(behind, square + np.uint8(N + 1), square), N, np.zeros((8, 8), bool), frame or Frame.fit(side, side, side), 1, 0.0
+        np.where(behind, square + np.uint8(N + 1), square),
+        N,
+        np.zeros((8, 8), bool),
+        np.zeros((1, 1), np.uint8),
+        frame or Frame.fit(side, side, side),
+        1,
+        0.0,
     )
 
 

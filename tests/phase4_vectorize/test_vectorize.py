@@ -187,7 +187,7 @@ def test_metadata_is_escaped():
 def test_vtracers_translation_is_applied():
     labels = np.full((64, 64), 4, np.uint8)
     labels[40:50, 20:30] = 2
-    image = LabelImage(labels, 4, np.zeros((64, 64), bool), Frame.fit(1, 1, 64), 1, 0.0)
+    image = LabelImage(labels, 4, np.zeros((64, 64), bool), np.zeros((1, 1), np.uint8), Frame.fit(1, 1, 64), 1, 0.0)
     (face,) = trace_with_vtracer(image, PALETTE, 2.0).faces
     p = points([face.path])
     assert face.color == 2

@@ -1,0 +1,73 @@
+"""Wheels: ellipses that stand on the vehicle's lower outline, dark tyres under something lighter.
+
+A tyre's upper half is parted from the wing by a dark gap, whatever the paint; its lower half ends at the vehicle's outline. So ellipses
+are tried on every foot of that outline, and the one with the strongest dark-to-light step outwards along its upper half is taken.
+"""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+from scipy.signal import find_peaks
+
+from pipeline.color import srgb_to_lab
+from pipeline.raster import bounds
+from pipeline.values import Mask, Rgb
+
+Float = NDArray[np.float32]
+
+PROMINENT, APART = 0.025, 0.06  # how far a foot reaches below its surroundings, share of the height, and from another, share of the width
+SHIFTS = np.linspace(-0.06, 0.06, 13)  # where its middle may lie, share of the vehicle's width from the foot
+RADII = np.linspace(0.11, 0.28, 14)  # share of the vehicle's height, or of 0.55 of its width where that is less
+SLENDER = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # width over height
+BLACK = 32.0  # L* below which rubber lies
+MOST_STEP = 25.0  # L*: more of a step says no more
+SURE = 9.5  # mean step times the shares of the tyre that are black
+WITHIN = 0.75  # least share of the ellipse that lies on the vehicle
+LOW = 0.65  # share of the height, from the top, below which a wheel ends
+UPPER, LOWER = np.radians(np.arange(190, 351, 5)), np.radians(np.arange(20, 161, 8))
+
+
+def _step(light: Float, x: float, y: float, rx: float, ry: float) -> float:
+    """How much an ellipse looks like a tyre's outline, in L*."""
+
+    def at(scale: float, angles: NDArray[np.float64]) -> Float:
+        places = [y + scale * ry * np.sin(angles), x + scale * rx * np.cos(angles)]
+        return np.asarray(map_coordinates(light, places, order=1, mode="nearest"), np.float32)
+
+    inner = at(0.93, UPPER)
+    step = np.clip(at(1.12, UPPER) - inner, -10, MOST_STEP).mean()
+    return float(step * (inner < BLACK).mean() * (at(0.92, LOWER) < BLACK).mean())
+
+
+def wheels(rgb: Rgb, inside: Mask) -> Mask:
+    """(S, S) the vehicle's wheels as far as they are sure; `rgb` (S, S, 3) uint8 sRGB photograph, `inside` (S, S) the vehicle."""
+    found = np.zeros(inside.shape, bool)
+    place = bounds(inside)
+    if place is None:
+        return found
+    x0, y0, x1, y1 = place
+    width, height = x1 - x0, y1 - y0
+    light = np.asarray(cv2.GaussianBlur(srgb_to_lab(rgb)[..., 0].astype(np.float32), (0, 0), 1.5 * len(rgb) / 1024), np.float32)
+    lowest = np.where(inside.any(0), len(inside) - 1 - inside[::-1].argmax(0), y0).astype(np.float32)
+    lowest = cv2.blur(lowest[None], (9, 1))[0]
+    feet, _ = find_peaks(np.pad(lowest, 1, constant_values=y0), prominence=PROMINENT * height, distance=max(1.0, APART * width))
+    tried: list[tuple[float, float, float, float, float]] = []
+    for foot in feet - 1:
+        here = []
+        for x in foot + SHIFTS * width:
+            ground = float(lowest[int(np.clip(round(x), 0, len(lowest) - 1))])
+            if ground < y0 + LOW * height:
+                continue
+            for ry in RADII * min(height, 0.55 * width):
+                here += [(_step(light, x, ground - ry, k * ry, ry), x, ground - ry, k * ry, ry) for k in SLENDER]
+        tried += sorted(here)[-1:]
+    for sure, x, y, rx, ry in sorted(tried, reverse=True):
+        if sure < SURE:
+            break
+        wheel = np.zeros(inside.shape, np.uint8)
+        cv2.ellipse(wheel, (round(x), round(y)), (round(rx), round(ry)), 0, 0, 360, 1, -1)
+        disc = wheel > 0
+        if inside[disc].mean() >= WITHIN and found[disc].mean() < 0.1:
+            found |= disc & inside
+    return found
