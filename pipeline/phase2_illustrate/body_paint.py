@@ -57,10 +57,10 @@ def _mode(hue: Float, weight: Float) -> float:
     return float((np.sum([np.roll(counts, k) for k in range(-5, 6)], axis=0).argmax() + 0.5) * 5)
 
 
-def body_paint(lab: Float, inside: Mask, around: Mask) -> Paint | None:
+def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     """The body's paint, or None where it is colourless or of many colours.
 
-    `lab` (H, W, 3) smoothed CIELAB; `inside` (H, W) the vehicle; `around` (H, W) its surroundings in the same photograph, maybe none.
+    `lab` (H, W, 3) smoothed CIELAB; `inside` (H, W) the vehicle; `around` (k, 3) CIELAB colours of its surroundings, maybe none.
     """
     unit = max(1, round(4 * len(lab) / 1024))
     light = np.ascontiguousarray(lab[..., 0])
@@ -76,9 +76,9 @@ def body_paint(lab: Float, inside: Mask, around: Mask) -> Paint | None:
     if own.mean() < LEAST_SHARE:
         return None
     found = float(np.median(chroma[own]))
-    ring = around & (light > LOWEST) & (light < HIGHEST + 2)
+    ring = around[(around[:, 0] > LOWEST) & (around[:, 0] < HIGHEST + 2)]
     ways = np.array([np.cos(np.radians(mode)), np.sin(np.radians(mode))], np.float32)
-    shared = float(np.median(_scaled(lab[ring]) @ ways)) if np.count_nonzero(ring) > 500 else 0.0
+    shared = float(np.median(_scaled(ring) @ ways)) if len(ring) > 100 else 0.0
     needed = LEAST_SKY if SKY[0] < mode < SKY[1] else LEAST
     return Paint(mode, found) if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT) else None
 

@@ -11,6 +11,7 @@ import cc3d
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter
 from skimage.segmentation import watershed
 
 from pipeline.color import srgb_to_lab
@@ -53,12 +54,11 @@ def _paint(lab: Float, inside: Mask) -> Mask:
     if not ink.any():
         return np.zeros(inside.shape, bool)
     colours = lab[ink]
-    bins = np.floor(colours / np.array([8, 8, 8], np.float32)).astype(np.int32)
-    values, where, count = np.unique(bins, axis=0, return_inverse=True, return_counts=True)
-    # A shaded panel spreads over many bins: those beside a bin count for it too.
-    near = np.abs(values[:, None] - values[None]).max(-1) <= 1
-    peak = int((near * count[None]).sum(1).argmax())
-    mean = colours[near[peak][where.ravel()]].mean(0)
+    count, edges = np.histogramdd(colours, bins=(13, 32, 32), range=((0, 104), (-128, 128), (-128, 128)))
+    # A shaded panel spreads over many bins of 8 units: those beside a bin count for it too.
+    peak = np.unravel_index(uniform_filter(count, 3, mode="constant").argmax(), count.shape)
+    low, high = (np.array([edge[k + step] for edge, k in zip(edges, peak, strict=True)]) for step in (0, 1))
+    mean = colours[((colours >= low - 8) & (colours < high + 8)).all(-1)].mean(0)
     chroma = float(np.hypot(mean[1], mean[2]))
     if chroma > 20:
         turn = np.cos(np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(mean[2], mean[1]))

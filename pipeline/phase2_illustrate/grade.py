@@ -83,10 +83,10 @@ def hue_gain(lab: Float, coloured: Float, inside: Mask, palette: Float) -> Float
     return np.asarray(np.interp(np.degrees(hue) % 360, np.append(np.degrees(centres), 360), gains), np.float32)
 
 
-def label_costs(lab: Float, inside: Mask, surroundings: Mask, palette: Float, unit: float) -> Costs:
+def label_costs(lab: Float, inside: Mask, surroundings: Float, palette: Float, unit: float) -> Costs:
     """(n, H, W) cost of every palette colour at every pixel, in about ΔE units; `palette` (n, 3) CIELAB; `unit` pixels at 1024.
 
-    `surroundings` (H, W) show the light in which the vehicle stands.
+    `surroundings` (k, 3) CIELAB, colours around the vehicle, show the light in which it stands.
     """
     nearest = np.full(inside.shape, np.inf, np.float32)
     for p in palette:
@@ -132,17 +132,25 @@ def boundary_weight(lab: Float, unit: float) -> Float:
     return (0.12 + 0.88 * np.exp(-((step / 14) ** 2))).astype(np.float32)
 
 
-def _grade_part(rgb: Rgb, part: Mask, palette: Palette, surroundings: Mask) -> Labels:
-    """Grade the pixels of `part`; the others answer len(palette). `surroundings` show the light in which `part` stands."""
+def _surroundings(rgb: Rgb, inside: Mask) -> Float:
+    """(k, 3) CIELAB: every seventh pixel around the vehicle, but for its fringe and for black, which may lie beyond the photo."""
+    wide = 2 * round(AROUND * len(rgb) / 1024) + 1
+    near, fringe = (cv2.blur(inside.astype(np.float32), (side, side)) > 1e-6 for side in (wide, 9))
+    colours: Float = lab_of(rgb[near & ~fringe & rgb.any(-1)][None, ::7])[0]
+    return colours
+
+
+def _grade_part(rgb: Rgb, part: Mask, palette: Palette, surroundings: Float) -> Labels:
+    """Grade the pixels of `part`; the others answer len(palette)."""
     n, unit = len(palette), len(rgb) / 1024
     least = 40 * unit**2
     answer = np.full(part.shape, n, np.uint8)
     if not part.any():
         return answer
-    crop = window(part, max(2, round(AROUND * unit)))
+    crop = window(part, 2)
     inside, picture = part[crop], np.ascontiguousarray(rgb[crop])
     lab = lab_of(np.asarray(cv2.bilateralFilter(picture, max(5, round(9 * unit)), 35, 6 * unit), np.uint8))
-    costs = label_costs(lab, inside, surroundings[crop], lab_of(palette.rgb), unit)
+    costs = label_costs(lab, inside, surroundings, lab_of(palette.rgb), unit)
     costs -= costs.min(0)
     np.minimum(costs, CEILING, out=costs)
     smooth = GuidedFilter.of(lab, inside, max(1, round(4 * unit)), 4.0**2)
@@ -166,8 +174,7 @@ def grade(rgb: Rgb, inside: Mask, palette: Palette, background: bool = False) ->
     `rgb` (S, S, 3) uint8 sRGB; `inside` (S, S) the vehicle. Outside it the answer is len(palette) ("nothing"), unless `background`
     is true: then the background is graded too, by itself, so that no area crosses the vehicle's outline.
     """
-    clear = cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
-    labels = _grade_part(rgb, inside, palette, clear & rgb.any(-1))
+    labels = _grade_part(rgb, inside, palette, _surroundings(rgb, inside))
     if not background:
         return labels
-    return np.where(inside, labels, _grade_part(rgb, ~inside, palette, np.zeros_like(inside))).astype(np.uint8)
+    return np.where(inside, labels, _grade_part(rgb, ~inside, palette, np.empty((0, 3), np.float32))).astype(np.uint8)

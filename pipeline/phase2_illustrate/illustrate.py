@@ -11,7 +11,7 @@ from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
 from pipeline.phase2_illustrate.glass import calmed, panes
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.panel_lines import panel_lines
-from pipeline.phase2_illustrate.parts import parts_of
+from pipeline.phase2_illustrate.parts import lamps, one_red, parts_of
 from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.progress import Progress
 from pipeline.raster import resized
@@ -56,7 +56,10 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     if redrawn is None:
         labels = relieved(rgb, matte.inside, labels, palette, spared=glass > 0)
     labels = blank(labels, plates, palette)
-    parts = parts_of(labels, matte.inside, palette, glass > 0, wheels(rgb, matte.inside), plates)
+    wheel = wheels(rgb, matte.inside)
+    lamp = lamps(labels, matte.inside, palette, elsewhere=(glass > 0) | wheel)
+    labels = one_red(labels, lamp, palette)
+    parts = parts_of(matte.inside, glass > 0, wheel, lamp, plates)
     progress.step("lines", 0.85)
     ink, strength = panel_lines(drawn, matte.inside, labels, spared=glass > 0)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import cc3d
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
@@ -11,17 +12,22 @@ from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.grade import GREY
 from pipeline.values import PARTS, Mask, PartMap
 
-#: A lamp's share of the vehicle's pixels, and its hues, degrees in CIELAB: from crimson to amber.
-LEAST, MOST, HUES = 0.0003, 0.03, (-15.0, 85.0)
+#: A lamp's share of the vehicle's pixels, and its hues, degrees in CIELAB: from crimson to amber; those of its red alone.
+LEAST, MOST, HUES, REDS = 0.0003, 0.03, (-40.0, 85.0), (20.0, 60.0)
 #: Share of the vehicle from which a hue is its paint's, and no lamp's.
 PAINT = 0.06
 
 
-def _lamps(labels: Labels, inside: Mask, palette: Palette, elsewhere: Mask) -> Mask:
-    """Small areas in a lamp's colour, where that is not the paint's."""
+def _hues(palette: Palette) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Hue, degrees from -180 to 180, and chroma of every colour."""
     _, a, b = srgb_to_lab(palette.rgb).T
-    hue = (np.degrees(np.arctan2(b, a)) + 180) % 360 - 180
-    glowing = np.append((np.hypot(a, b) >= GREY) & (hue >= HUES[0]) & (hue <= HUES[1]), False)
+    return (np.degrees(np.arctan2(b, a)) + 180) % 360 - 180, np.hypot(a, b)
+
+
+def lamps(labels: Labels, inside: Mask, palette: Palette, elsewhere: Mask) -> Mask:
+    """(S, S) small areas in a lamp's colour, where that is not the paint's, and not `elsewhere`."""
+    hue, chroma = _hues(palette)
+    glowing = np.append((chroma >= GREY) & (hue >= HUES[0]) & (hue <= HUES[1]), False)
     lit = glowing[labels] & inside & ~elsewhere
     area = np.count_nonzero(inside)
     if lit.sum() > PAINT * area:
@@ -33,12 +39,23 @@ def _lamps(labels: Labels, inside: Mask, palette: Palette, elsewhere: Mask) -> M
     return np.asarray(kept[shape])
 
 
-def parts_of(labels: Labels, inside: Mask, palette: Palette, glass: Mask, wheels: Mask, plates: Sequence[Mask]) -> PartMap:
+def one_red(labels: Labels, lamp: Mask, palette: Palette) -> Labels:
+    """`labels` with the crimson, pink and magenta of red lamps in the palette's red: shaded glass is no second colour."""
+    hue, chroma = _hues(palette)
+    reds = np.flatnonzero((chroma >= GREY) & (hue >= REDS[0]) & (hue <= REDS[1]))
+    if not len(reds):
+        return labels
+    red = reds[chroma[reds].argmax()]
+    shades = np.append((chroma >= GREY) & (hue >= HUES[0]) & (hue < REDS[0]), False)
+    return np.where(lamp & shades[labels], red, labels).astype(np.uint8)
+
+
+def parts_of(inside: Mask, glass: Mask, wheel: Mask, lamp: Mask, plates: Sequence[Mask]) -> PartMap:
     """(S, S) uint8, an index into `PARTS`: plates before lamps before wheels before glass, and the body everywhere else."""
     out = np.full(inside.shape, PARTS.index("body"), np.uint8)
     out[glass] = PARTS.index("glass")
-    out[wheels] = PARTS.index("wheel")
-    out[_lamps(labels, inside, palette, glass | wheels)] = PARTS.index("lamp")
+    out[wheel] = PARTS.index("wheel")
+    out[lamp] = PARTS.index("lamp")
     for plate in plates:
         out[plate] = PARTS.index("plate")
     return out

@@ -12,7 +12,7 @@ from scipy.signal import find_peaks
 
 from pipeline.color import srgb_to_lab
 from pipeline.raster import bounds
-from pipeline.values import Mask, Rgb
+from pipeline.values import Box, Mask, Rgb
 
 Float = NDArray[np.float32]
 
@@ -28,16 +28,32 @@ LOW = 0.65  # share of the height, from the top, below which a wheel ends
 UPPER, LOWER = np.radians(np.arange(190, 351, 5)), np.radians(np.arange(20, 161, 8))
 
 
-def _step(light: Float, x: float, y: float, rx: float, ry: float) -> float:
-    """How much an ellipse looks like a tyre's outline, in L*."""
+def _steps(light: Float, ellipses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) how much each of the ellipses (n, 4: middle x, y, half width, half height) looks like a tyre's outline, in L*."""
+    x, y, rx, ry = ellipses.T[..., None]
 
     def at(scale: float, angles: NDArray[np.float64]) -> Float:
         places = [y + scale * ry * np.sin(angles), x + scale * rx * np.cos(angles)]
         return np.asarray(map_coordinates(light, places, order=1, mode="nearest"), np.float32)
 
     inner = at(0.93, UPPER)
-    step = np.clip(at(1.12, UPPER) - inner, -10, MOST_STEP).mean()
-    return float(step * (inner < BLACK).mean() * (at(0.92, LOWER) < BLACK).mean())
+    step = np.clip(at(1.12, UPPER) - inner, -10, MOST_STEP).mean(1)
+    return np.asarray(step * (inner < BLACK).mean(1) * (at(0.92, LOWER) < BLACK).mean(1))
+
+
+def _best_on(foot: int, light: Float, lowest: Float, place: Box) -> tuple[float, NDArray[np.float64]] | None:
+    """The ellipse on a foot of the outline that looks most like a wheel, and how much it does."""
+    x0, y0, x1, y1 = place
+    xs = foot + SHIFTS * (x1 - x0)
+    ground = lowest[np.clip(np.round(xs), 0, len(lowest) - 1).astype(int)]
+    standing = ground >= y0 + LOW * (y1 - y0)
+    radii = RADII * min(y1 - y0, 0.55 * (x1 - x0))
+    middles = [(x, g - ry, k * ry, ry) for x, g in zip(xs[standing], ground[standing], strict=True) for ry in radii for k in SLENDER]
+    if not middles:
+        return None
+    ellipses = np.array(middles, np.float64)
+    sure = _steps(light, ellipses)
+    return float(sure.max()), ellipses[sure.argmax()]
 
 
 def wheels(rgb: Rgb, inside: Mask) -> Mask:
@@ -52,19 +68,8 @@ def wheels(rgb: Rgb, inside: Mask) -> Mask:
     lowest = np.where(inside.any(0), len(inside) - 1 - inside[::-1].argmax(0), y0).astype(np.float32)
     lowest = cv2.blur(lowest[None], (9, 1))[0]
     feet, _ = find_peaks(np.pad(lowest, 1, constant_values=y0), prominence=PROMINENT * height, distance=max(1.0, APART * width))
-    tried: list[tuple[float, float, float, float, float]] = []
-    for foot in feet - 1:
-        here = []
-        for x in foot + SHIFTS * width:
-            ground = float(lowest[int(np.clip(round(x), 0, len(lowest) - 1))])
-            if ground < y0 + LOW * height:
-                continue
-            for ry in RADII * min(height, 0.55 * width):
-                here += [(_step(light, x, ground - ry, k * ry, ry), x, ground - ry, k * ry, ry) for k in SLENDER]
-        tried += sorted(here)[-1:]
-    for sure, x, y, rx, ry in sorted(tried, reverse=True):
-        if sure < SURE:
-            break
+    tried = [best for foot in feet - 1 if (best := _best_on(int(foot), light, lowest, place)) is not None]
+    for _, (x, y, rx, ry) in sorted((best for best in tried if best[0] >= SURE), key=lambda best: -best[0]):
         wheel = np.zeros(inside.shape, np.uint8)
         cv2.ellipse(wheel, (round(x), round(y)), (round(rx), round(ry)), 0, 0, 360, 1, -1)
         disc = wheel > 0
