@@ -27,7 +27,8 @@ SKY = (205.0, 300.0)  # degrees
 LIGHT_SHARE, MOST_LIGHT = 0.8, 15.0  # how much of the surroundings' chroma in that hue is the light's, and up to which chroma
 FULL = 70.0  # the chroma that the body's paint is brought to
 KEPT, LOST = 40.0, 60.0  # degrees from the paint's hue up to which a pixel is brought along wholly, and from which not at all
-ONE_FAMILY = 0.6  # how far such a pixel's hue is turned to the paint's
+PALE = (0.18, 0.36)  # share of the paint's chroma up to which a pixel is only tinted, as chrome is, and from which it is paint
+FAMILY = 60.0  # degrees within which a colour of the palette can stand for the paint
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,26 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     ways = np.array([np.cos(np.radians(mode)), np.sin(np.radians(mode))], np.float32)
     shared = float(np.median(_scaled(ring) @ ways)) if len(ring) > 100 else 0.0
     needed = LEAST_SKY if SKY[0] < mode < SKY[1] else LEAST
-    return Paint(mode, found) if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT) else None
+    # The most frequent hue is coarse; the mean of the paint's own colours is not, and the strongest of them count most.
+    a, b = lab[body][own][:, 1:].mean(0)
+    return Paint(float(np.degrees(np.arctan2(b, a)) % 360), found) if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT) else None
 
 
-def restored(lab: Float, paint: Paint) -> Float:
-    """`lab` (H, W, 3) with the paint's pixels in full chroma and nearer to one hue; other hues stay as they are."""
+def restored(lab: Float, paint: Paint, palette: Float) -> Float:
+    """`lab` (H, W, 3) with the paint's pixels in full chroma and one hue; other hues stay as they are.
+
+    The hue is that of the nearest colour of `palette` (n, 3) CIELAB, so that light and shade choose among its tones and no other's.
+    """
+    family = palette[np.hypot(palette[:, 1], palette[:, 2]) >= FAINT]
+    target = paint.hue
+    if len(family):
+        hues = _degrees(family[:, 1:])
+        nearest = int(_apart(hues, paint.hue).argmin())
+        target = float(hues[nearest]) if _apart(hues, paint.hue)[nearest] <= FAMILY else target
     apart = _apart(_degrees(lab[..., 1:]), paint.hue)
-    share = np.clip((LOST - apart) / (LOST - KEPT), 0, 1)
+    strength = np.hypot(*np.moveaxis(_scaled(lab), -1, 0)) / paint.chroma
+    share = np.clip((LOST - apart) / (LOST - KEPT), 0, 1) * np.clip((strength - PALE[0]) / (PALE[1] - PALE[0]), 0, 1)
     gain = 1 + (max(1.0, FULL / paint.chroma) - 1) * share
-    turn = np.radians(((paint.hue - _degrees(lab[..., 1:]) + 180) % 360 - 180) * share * ONE_FAMILY)
+    turn = np.radians(((target - _degrees(lab[..., 1:]) + 180) % 360 - 180) * share)
     a, b = lab[..., 1] * gain, lab[..., 2] * gain
     return np.stack([lab[..., 0], a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)], -1).astype(np.float32)

@@ -94,7 +94,7 @@ def label_costs(lab: Float, inside: Mask, surroundings: Float, palette: Float, u
     if (nearest[inside] < NEAR).mean() >= FLAT:
         return np.stack([np.linalg.norm(lab - p, axis=-1) for p in palette]).astype(np.float32)
     if (paint := body_paint(lab, inside, surroundings)) is not None:
-        lab = restored(lab, paint)
+        lab = restored(lab, paint, palette)
     L, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.arctan2(lab[..., 2], lab[..., 1])
     coloured = coloured_share(lab, inside, unit)
