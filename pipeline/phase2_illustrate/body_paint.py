@@ -83,7 +83,11 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     needed = LEAST_SKY if SKY[0] < mode < SKY[1] else LEAST
     # The most frequent hue is coarse; the mean of the paint's own colours is not, and the strongest of them count most.
     a, b = lab[body][own][:, 1:].mean(0)
-    return Paint(float(np.degrees(np.arctan2(b, a)) % 360), found) if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT) else None
+    return (
+        Paint(float(np.degrees(np.arctan2(b, a)) % 360), found)
+        if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT)
+        else None
+    )
 
 
 def restored(lab: Float, paint: Paint, palette: Float) -> Float:

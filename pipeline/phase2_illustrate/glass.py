@@ -27,10 +27,10 @@ LOWEST, MIDDLE = 0.56, 0.40  # share of the vehicle's height, from the top, in w
 HIGH = 0.27  # the same for the middle of one in the paint's colour: lower down, it is a bonnet
 SMALLEST, LARGEST = 0.004, 0.30  # share of the vehicle's pixels
 SMALLEST_IN_PAINT = 0.015
-SOLID, SOLID_CELL = 0.6, 0.7  # share of its convex hull that a pane fills
+SOLID = 0.6  # share of its convex hull that a pane fills
 SLIM, SLIM_IN_PAINT = 0.16, 0.25  # least ratio of its sides
-FRAMED = 0.25  # most of its rim that lies on the vehicle's outline
-SEALED, SEAL = 0.7, 12.0  # share of the rim of one in the paint's colour that a seal, so much darker in L*, goes round
+FRAMED = 0.30  # most of its rim that lies on the vehicle's outline
+SEALED, SEAL = 0.7, 12.0  # share of the rim of one in the paint's colour that a seal or trim, so far off in L*, goes round
 RED = 15.0  # a* of a lamp
 SHINE, SKY = 10.0, 72.0  # L* above a colourless paint's, and above any, from which an area is a highlight
 SHARP = 2.2  # contrast of an edge against the contrast around it, from which it parts two cells
@@ -91,11 +91,11 @@ def _rim(part: Mask) -> Mask:
     return np.asarray(part & ~(cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0))
 
 
-def _is_pane(part: Mask, middle: float, solid: float, lab: Float, inside: Mask, paint: Mask, unit: float) -> bool:
+def _is_pane(part: Mask, middle: float, lab: Float, inside: Mask, paint: Mask, unit: float) -> bool:
     """Whether a component looks like a pane."""
     points = cv2.findNonZero(part.astype(np.uint8))
     sides = sorted(cv2.minAreaRect(points)[1])
-    if part.sum() < solid * cv2.contourArea(cv2.convexHull(points)) or sides[0] < SLIM * sides[1]:
+    if part.sum() < SOLID * cv2.contourArea(cv2.convexHull(points)) or sides[0] < SLIM * sides[1]:
         return False
     colour = np.median(lab[part], axis=0)
     if colour[1] > RED:
@@ -108,9 +108,9 @@ def _is_pane(part: Mask, middle: float, solid: float, lab: Float, inside: Mask, 
     if below.any(0).sum() > 0.2 * part.any(0).sum():
         return False
     if paint[part].mean() > 0.5:
-        darkest = cv2.erode(np.where(inside, lab[..., 0], 100).astype(np.float32), ellipse(5 * unit))
         around = (cv2.dilate(part.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~part
-        sealed = (darkest[around] < colour[0] - SEAL).mean() >= SEALED
+        off = np.where(inside, np.abs(lab[..., 0] - colour[0]), 0).astype(np.float32)
+        sealed = (cv2.dilate(off, ellipse(5 * unit))[around] > SEAL).mean() >= SEALED
         return bool(sealed and middle <= HIGH and sides[0] >= SLIM_IN_PAINT * sides[1] and part.sum() >= SMALLEST_IN_PAINT * inside.sum())
     own = np.median(lab[paint], axis=0) if paint.any() else np.array([50.0, 0, 0])
     return bool(colour[0] < max(own[0] + SHINE, SKY if np.hypot(own[1], own[2]) > 20 else 0))
@@ -126,9 +126,9 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
     other = cv2.morphologyEx((inside & ~paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
     areas = np.asarray(cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32), np.uint32)
     glass = np.zeros(inside.shape, np.uint8)
-    for component, solid in ((areas, SOLID), (_cells(srgb_to_lab(rgb).astype(np.float32), inside, unit), SOLID_CELL)):
+    for component in (areas, _cells(srgb_to_lab(rgb).astype(np.float32), inside, unit)):
         for part, middle in _candidates(component, inside):
-            if _is_pane(part, middle, solid, lab, inside, paint, unit):
+            if _is_pane(part, middle, lab, inside, paint, unit):
                 glass[part] = 1
     glass = np.asarray(cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(4 * unit)) * inside, np.uint8)
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
