@@ -67,8 +67,10 @@ export function createHistory(element, { deleted }) {
       h('button', {
         type: 'button', 'aria-label': `Delete the job of ${time}`, title: 'Delete', async onclick() {
           this.disabled = true;
+          const image = picture.querySelector('img'), src = image?.src;
+          image?.removeAttribute('src'); // a picture that is still to be loaded would be asked of a job that is gone
           try { await api.deleteJob(job.job_id); deleted(job.job_id); await refresh(); list.querySelector('a')?.focus(); }
-          catch (error) { this.disabled = false; note.textContent = error.sentence ?? String(error); }
+          catch (error) { this.disabled = false; if (image) image.src = src; note.textContent = error.sentence ?? String(error); }
         },
       }, '×'));
   }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from tests.outputs.test_report import RESULT
+from tests.outputs.test_report import RESULT, SVG
 from tests.outputs.test_report import page as report
 from tests.support.browser import Witness, chromium, violations
 
@@ -19,10 +19,19 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+#: The same drawing with a background, a body of two shapes, a wheel and a lamp.
+IN_PARTS = (
+    SVG.replace(b'<path d="M200', b'<rect x="100" y="200" width="800" height="600"/><path data-part="body" d="M200')
+    .replace(b'<path d="M300', b'<path data-part="wheel" d="M300')
+    .replace(b'<path d="M500', b'<path data-part="body" d="M500')
+    .replace(b'<path d="M320', b'<path data-part="lamp" d="M320')
+)
+
+
 @pytest.fixture
-def shown(browser: Browser, tmp_path: Path) -> Iterator[Page]:
-    """The open report; afterwards it must have asked for nothing and complained about nothing."""
-    (tmp_path / "report.html").write_text(report(), "utf-8")
+def shown(browser: Browser, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The open report, of another drawing where a test names one; afterwards it must have asked and complained about nothing."""
+    (tmp_path / "report.html").write_text(report(svg=getattr(request, "param", SVG)), "utf-8")
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     witness = Witness(page, (tmp_path / "report.html").as_uri())
     page.goto((tmp_path / "report.html").as_uri())
@@ -146,6 +155,53 @@ def test_layers_and_colours_are_switched(shown: Page) -> None:
     assert all(visible("[data-color]"))
     assert [" ".join(text.split()) for text in shown.locator(".color").all_inner_texts()] == ["#FF0000 2 paths", "#0000FF 2 paths"]
     assert shown.locator(".unused [role=img]").get_attribute("aria-label") == "#00FF00"
+
+
+def visible_fills(page: Page) -> list[str]:
+    """Where the fills begin that are seen, by path or edge: a shape whose group is hidden is not."""
+    told = "all => all.filter(e => e.getClientRects().length > 0).map(e => (e.getAttribute('d') ?? 'rect').split(' ')[0])"
+    return [str(start) for start in page.locator("#fills :is(path, rect)").evaluate_all(told)]
+
+
+@pytest.mark.parametrize("shown", [IN_PARTS], indirect=True)
+def test_parts_are_switched_and_work_together_with_colours(shown: Page) -> None:
+    background, body, wheel, sill, lamp = "rect", "M200", "M300", "M500", "M320"
+    assert visible_fills(shown) == [background, body, wheel, sill, lamp]
+    assert shown.locator(".part").all_inner_texts() == ["Body (2)", "Wheels (1)", "Lamps (1)", "Background (1)"]
+    parts = shown.get_by_role("group", name="Parts")
+    parts.get_by_role("button", name="Body (2)").focus()
+    shown.keyboard.press("Space")
+    assert parts.get_by_role("button", name="Body (2)").get_attribute("aria-pressed") == "false"
+    assert visible_fills(shown) == [background, wheel, lamp]
+    shown.locator('.color[data-color="#0000FF"]').click()
+    assert visible_fills(shown) == [background, lamp]
+    parts.get_by_role("button", name="All parts").click()
+    assert visible_fills(shown) == [background, body, lamp]  # the colour is still off
+    parts.get_by_role("button", name="Only Wheels").click()
+    assert visible_fills(shown) == []
+    shown.get_by_role("button", name="All colours").click()
+    assert visible_fills(shown) == [wheel]
+    shown.get_by_role("button", name="Only #FF0000").click()
+    assert visible_fills(shown) == []
+    parts.get_by_role("button", name="All parts").click()
+    assert visible_fills(shown) == [background, body, lamp]
+    parts.get_by_role("button", name="None of the parts").click()
+    assert visible_fills(shown) == [] and shown.locator("#lines path").evaluate("e => e.getClientRects().length")
+    assert violations(shown) == []
+
+
+def test_a_drawing_without_parts_has_no_switches_for_them(shown: Page) -> None:
+    assert shown.locator(".part").count() == 0 and shown.get_by_role("group", name="Parts").count() == 0
+    assert shown.locator(".color").count() == 2
+
+
+def test_the_drawing_lies_on_white_on_checks_or_on_dark(shown: Page) -> None:
+    ground = "e => [getComputedStyle(e).backgroundColor, getComputedStyle(e).backgroundImage !== 'none']"
+    found = []
+    for name in ("Paper", "Checks", "Dark"):
+        shown.get_by_role("group", name="Backdrop").get_by_role("button", name=name).click()
+        found.append(shown.locator(".after").evaluate(ground))
+    assert found == [["rgb(255, 255, 255)", False], ["rgb(255, 255, 255)", True], ["rgb(38, 40, 44)", False]]
 
 
 def test_what_was_removed_is_shown_where_it_was(shown: Page) -> None:

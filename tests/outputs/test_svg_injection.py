@@ -30,7 +30,7 @@ ALLOWED = {
     "svg": {"version", "width", "height", "viewBox"},
     "metadata": set(),
     "g": {"id", "fill", "stroke", "stroke-width", "stroke-linecap", "stroke-linejoin", "data-color", LABEL, MODE},
-    "path": {"d", "vector-effect"},
+    "path": {"d", "data-part", "vector-effect"},
     "rect": {"x", "y", "width", "height"},
 }
 MARK = "iNjEcTeD"

@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -491,6 +492,24 @@ def test_jobs_are_listed_opened_and_deleted(opened: Opener, origin: str, sample:
     page.locator(f'.jobs [data-id="{gone}"] button').click()
     expect(page.locator(f'.jobs [data-id="{gone}"]')).to_have_count(0)
     expect(page.get_by_role("heading", name="Drop a photograph of a vehicle")).to_be_visible()
+
+
+def test_the_parts_of_a_drawing_are_switched(opened: Opener, done: str) -> None:
+    page = opened(f"/#job={done}")
+    finished(page)
+    told = "all => all.filter(e => e.getClientRects().length > 0).map(e => e.dataset.part ?? '')"
+    fills = page.locator(".scene #fills :is(path, rect)")
+    counts = Counter(fills.evaluate_all(told))
+    assert counts["body"] and counts["wheel"]
+    switches = page.locator(".part").evaluate_all("all => all.map(e => [e.dataset.part, e.innerText])")
+    assert {part: int(text.rpartition("(")[2].rstrip(")")) for part, text in switches} == counts
+    page.get_by_role("button", name="Only Wheels").click()
+    assert Counter(fills.evaluate_all(told)) == {"wheel": counts["wheel"]}
+    page.locator("[data-colors=none]").click()
+    assert fills.evaluate_all(told) == []
+    page.locator("[data-colors=all]").click()
+    page.locator("[data-parts=all]").click()
+    assert Counter(fills.evaluate_all(told)) == counts
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

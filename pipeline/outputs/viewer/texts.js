@@ -20,6 +20,9 @@ export const PICTURES = {
   labels: ['Labels', 'The picture that was traced: one palette colour a region.'],
 };
 
+/** `data-part` of a fill → its name; '' is a fill that belongs to no part. In the order in which they are listed. */
+export const PARTS = { body: 'Body', glass: 'Glass', wheel: 'Wheels', lamp: 'Lamps', plate: 'Plates', '': 'Background' };
+
 /** Key of `quality` → name, explanation, how the value is shown, whether the value is a fault. */
 export const QUALITY = {
   colors_used: ['Colours used', 'Colours of the palette that the drawing has.', 'number'],

@@ -2,7 +2,7 @@
 
 import { bytes, choice, coded, duration, h, number, press, pressed, s, swatch, toggle } from './dom.js';
 import { clean, createStage, photoPart, shownPart, together } from './stage.js';
-import { PHASES, PICTURES, QUALITY, WARNINGS } from './texts.js';
+import { PARTS, PHASES, PICTURES, QUALITY, WARNINGS } from './texts.js';
 
 /**
  * The viewer as an element.
@@ -25,7 +25,7 @@ export function createViewer({ result, drawing, pictures, settings = null, extra
     h('div', { class: 'bench' },
       h('div', { class: 'table' }, h('h2', { class: 'sr' }, 'Photo and drawing'), stage.element, h('div', { class: 'under' }, modes(stage, named), stage.tools),
         h('p', { class: 'note' }, 'Drag the line to compare. Ctrl and wheel, pinch, double-click or + and − zoom, out to the whole photo; drag or arrow keys move.')),
-      h('div', { class: 'side' }, layers(stage, boxes), colors(result, stage.drawing, paths))),
+      h('div', { class: 'side' }, layers(stage, boxes), h('div', {}, parts(stage.drawing), colors(result, stage.drawing, paths)))),
     warnings(result.warnings), extra,
     h('div', { class: 'pair' }, removed(boxes, stage), timings(result.timings_ms)),
     quality(result), strip(named, stage), facts(result, settings));
@@ -50,7 +50,7 @@ function modes(stage, pictures) {
 }
 
 function layers(stage, boxes) {
-  const show = selector => on => { for (const part of stage.drawing.querySelectorAll(selector)) part.style.display = on ? '' : 'none'; };
+  const show = selector => on => display(stage.drawing.querySelectorAll(selector), on);
   const marks = on => { stage.marks.style.display = on ? '' : 'none'; };
   marks(false);
   stage.drawing.classList.add('printed');
@@ -65,27 +65,59 @@ function layers(stage, boxes) {
     choice('Backdrop', [['paper', 'Paper'], ['checks', 'Checks'], ['night', 'Dark']], 'paper', stage.setBackdrop));
 }
 
+/**
+ * Switches of one `kind` in a list, each with a button that shows it alone, and two for all. `items`: {value, name, label}, where `name`
+ * is spoken and `label` seen; `apply(value, on)` shows or hides.
+ */
+function switches(kind, title, items, apply) {
+  const buttons = items.map(({ value, label }) => h('button', {
+    type: 'button', class: `switch ${kind}`, 'aria-pressed': 'true', [`data-${kind}`]: value, onclick() { turn(this, !pressed(this)); },
+  }, label));
+  const turn = (button, on) => { press(button, on); apply(button.getAttribute(`data-${kind}`), on); };
+  const turnAll = wanted => { for (const button of buttons) turn(button, wanted(button)); };
+  const only = (button, name) => h('button', { type: 'button', class: 'only', 'aria-label': `Only ${name}`, onclick: () => turnAll(other => other === button) }, 'only');
+  const all = (label, spoken, on) => h('button', { type: 'button', [`data-${kind}s`]: label.toLowerCase(), 'aria-label': spoken, onclick: () => turnAll(() => on) }, label);
+  const [noun] = title.toLowerCase().split(',');
+  return h('div', { class: 'switched', role: 'group', 'aria-label': title },
+    h('div', { class: 'row' }, h('h3', {}, title), h('span', { class: 'tools small' }, all('All', `All ${noun}`, true), all('None', `None of the ${noun}`, false))),
+    h('ul', { class: `switches ${kind}s` }, buttons.map((button, index) => h('li', {}, button, only(button, items[index].name)))));
+}
+
+const display = (shapes, on) => { for (const shape of shapes) shape.style.display = on ? '' : 'none'; };
+const count = paths => h('span', {}, number(paths), h('span', { class: 'sr' }, ' paths'));
+
+/** The fills by the part of the vehicle that they belong to, '' for none; empty where the drawing does not tell parts apart. */
+function shapesByPart(drawing) {
+  const shapes = new Map();
+  if (!drawing.querySelector('#fills [data-part]')) return shapes;
+  for (const shape of drawing.querySelectorAll('#fills :is(path, rect)')) {
+    const part = shape.getAttribute('data-part') ?? '';
+    if (!shapes.has(part)) shapes.set(part, []);
+    shapes.get(part).push(shape);
+  }
+  return shapes;
+}
+
+/** Parts hide shapes and colours hide groups of them, so that a shape shows while both its part and its colour are on. */
+function parts(drawing) {
+  const shapes = shapesByPart(drawing);
+  if (!shapes.size) return null;
+  const known = Object.keys(PARTS).filter(part => shapes.has(part));
+  const items = [...new Set([...known, ...shapes.keys()])].map(part => {
+    const name = PARTS[part] ?? part;
+    return { value: part, name, label: `${name} (${number(shapes.get(part).length)})` };
+  });
+  return switches('part', 'Parts', items, (part, on) => display(shapes.get(part), on));
+}
+
 function colors(result, drawing, paths) {
   const used = result.palette.filter(color => paths.get(color.toUpperCase()));
-  const buttons = used.map(color => h('button', {
-    type: 'button', class: 'color', 'aria-pressed': 'true', 'data-color': color, onclick() { press(this, !pressed(this)); show(); },
-  }, swatch(color), color, h('span', {}, number(paths.get(color.toUpperCase())), h('span', { class: 'sr' }, ' paths'))));
-  function show() {
-    for (const button of buttons)
-      for (const group of drawing.querySelectorAll(`g[data-color="${button.dataset.color}" i]`)) group.style.display = pressed(button) ? '' : 'none';
-  }
-  const all = on => () => { for (const button of buttons) press(button, on); show(); };
-  const only = button => h('button', {
-    type: 'button', class: 'only', 'aria-label': `Only ${button.dataset.color}`,
-    onclick() { for (const other of buttons) press(other, other === button); show(); },
-  }, 'only');
+  const items = used.map(color => ({ value: color, name: color, label: [swatch(color), color, count(paths.get(color.toUpperCase()))] }));
   const unused = result.palette.filter(color => !paths.get(color.toUpperCase()));
-  return h('div', {},
-    h('div', { class: 'row' }, h('h3', {}, 'Colours, paths'), h('span', { class: 'tools small' },
-      h('button', { type: 'button', 'data-colors': 'all', onclick: all(true) }, 'All'),
-      h('button', { type: 'button', 'data-colors': 'none', onclick: all(false) }, 'None'))),
-    h('ul', { class: 'colors' }, buttons.map(button => h('li', {}, button, only(button)))),
-    unused.length > 0 && h('p', { class: 'note unused' }, 'Not used: ', unused.map(color => h('span', { title: color, role: 'img', 'aria-label': color }, swatch(color)))));
+  return [
+    switches('color', 'Colours, paths', items, (color, on) => display(drawing.querySelectorAll(`g[data-color="${color}" i]`), on)),
+    unused.length > 0 && h('p', { class: 'note unused' }, 'Not used: ', unused.map(color => h('span', { title: color, role: 'img', 'aria-label': color }, swatch(color)))),
+  ];
 }
 
 function warnings(list) {
