@@ -3,7 +3,8 @@
     python -m bench.edges [--detail 0,0.00003,0.0001] [NAME …]
 
 Every photograph is drawn from its true outline twice: in the vehicle's own square, as the pipeline does, and in the whole photo's, as
-with its background kept. Both drawings are judged in the vehicle's square at 1024 pixels: recall, precision and their harmonic mean.
+with its background kept. Both drawings are judged in the vehicle's square at 1024 pixels, window panes left out: recall, precision and
+their harmonic mean.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pipeline import engines
 from pipeline.intake.photo import GivenMatte, letterbox, placed
 from pipeline.job import read
 from pipeline.phase0_vehicle.framing import square_of
+from pipeline.phase2_illustrate.glass import panes
 from pipeline.progress import Progress
 from pipeline.raster import bounds
 from pipeline.run import Finished, run
@@ -34,15 +36,29 @@ WEIGHTS, FLOOR = (1.0, 0.7, 0.7), 1.5
 REACH, STEP = 3.0, 24
 
 
-def agreement(photo: Rgb, inside: Mask, drawing: Rgb, reach: float = REACH) -> tuple[float, float, float]:
-    """Recall, precision and F1 of a flat drawing's edges against the photograph's, both (S, S, 3), within the vehicle (S, S)."""
-    inner = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
-    wanted, drawn = photo_edges(photo, inner), drawn_edges(drawing) & inner
+def agreement(photo: Rgb, inside: Mask, drawing: Rgb, reach: float = REACH, spared: Mask | None = None) -> tuple[float, float, float]:
+    """Recall, precision and F1 of a flat drawing's edges against the photograph's, both (S, S, 3), within the vehicle (S, S).
+
+    Edges of either in `spared` (S, S) do not count.
+    """
+    wanted, drawn = edges_of_both(photo, inside, drawing, spared)
     if not wanted.any() or not drawn.any():
         return 0.0, 0.0, 0.0
-    to_drawn, to_wanted = (cv2.distanceTransform((~edges).astype(np.uint8), cv2.DIST_L2, 3) for edges in (drawn, wanted))
-    recall, precision = float((to_drawn[wanted] <= reach).mean()), float((to_wanted[drawn] <= reach).mean())
+    recall, precision = met(wanted, drawn, reach), met(drawn, wanted, reach)
     return recall, precision, 2 * recall * precision / max(1e-9, recall + precision)
+
+
+def edges_of_both(photo: Rgb, inside: Mask, drawing: Rgb, spared: Mask | None = None) -> tuple[Mask, Mask]:
+    """The strongest edges of a photograph and those of its flat drawing, within the vehicle and outside `spared`."""
+    inner = cv2.erode(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    counts = inner if spared is None else inner & ~spared
+    return photo_edges(photo, inner) & counts, drawn_edges(drawing) & counts
+
+
+def met(edges: Mask, others: Mask, reach: float = REACH) -> float:
+    """Share of `edges` that have one of `others` within `reach`; NaN where there are none."""
+    distance = cv2.distanceTransform((~others).astype(np.uint8), cv2.DIST_L2, 3)
+    return float((distance[edges] <= reach).mean()) if edges.any() else float("nan")
 
 
 def photo_edges(rgb: Rgb, inner: Mask) -> Mask:
@@ -61,7 +77,7 @@ def photo_edges(rgb: Rgb, inner: Mask) -> Mask:
     values = np.sort(relative[thin])[::-1]
     if not len(values):
         return thin
-    return thin & (relative >= values[min(int(STRONGEST * inner.sum()), len(values) - 1)])
+    return np.asarray(thin & (relative >= values[min(int(STRONGEST * inner.sum()), len(values) - 1)]))
 
 
 def _ridges(strength: NDArray[np.float32], x: NDArray[np.float32], y: NDArray[np.float32]) -> Mask:
@@ -116,7 +132,8 @@ def judge(it: Example, way: Way) -> tuple[float, ...]:
     shown, inside = letterbox(it.rgb, frame, SIDE), placed(matte.alpha, frame.photo, SIDE) > 127
     job = read({"image_url": "http://x", "remove": [], "outputs": ["svg"], **way.keys})
     done = run(photo, matte, job, engines.classical({}, find=lambda *_: []), load(), Progress())
-    return (*agreement(shown, inside, drawing_in(done, frame)), done.labels.regions, done.drawing.curves, len(done.drawing.svg))
+    agreed = agreement(shown, inside, drawing_in(done, frame), spared=panes(shown, inside) > 0)
+    return (*agreed, done.labels.regions, done.drawing.curves, len(done.drawing.svg))
 
 
 def main() -> None:
