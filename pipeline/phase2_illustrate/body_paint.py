@@ -28,7 +28,7 @@ LIGHT_SHARE, MOST_LIGHT = 0.8, 15.0  # how much of the surroundings' chroma in t
 FULL = 70.0  # the chroma that the body's paint is brought to
 KEPT, LOST = 40.0, 60.0  # degrees from the paint's hue up to which a pixel is brought along wholly, and from which not at all
 PALE = (0.18, 0.36)  # share of the paint's chroma up to which a pixel is only tinted, as chrome is, and from which it is paint
-FAMILY = 60.0  # degrees within which a colour of the palette can stand for the paint
+FAMILY, COUSINS = 60.0, 15.0  # degrees within which a colour of the palette can stand for the paint, and others stand beside that one
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +90,26 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     )
 
 
-def restored(lab: Float, paint: Paint, palette: Float) -> Float:
-    """`lab` (H, W, 3) with the paint's pixels in full chroma and one hue; other hues stay as they are.
+def family_of(paint: Paint, palette: Float) -> tuple[float, Mask]:
+    """The hue, degrees, in which the paint is drawn, and which colours of `palette` (n, 3) CIELAB are of that hue.
 
-    The hue is that of the nearest colour of `palette` (n, 3) CIELAB, so that light and shade choose among its tones and no other's.
+    It is that of the palette's nearest colour; where none is near, the paint's own, which no colour has.
     """
-    family = palette[np.hypot(palette[:, 1], palette[:, 2]) >= FAINT]
-    target = paint.hue
-    if len(family):
-        hues = _degrees(family[:, 1:])
-        nearest = int(_apart(hues, paint.hue).argmin())
-        target = float(hues[nearest]) if _apart(hues, paint.hue)[nearest] <= FAMILY else target
+    hues, pure = _degrees(palette[:, 1:]), np.hypot(palette[:, 1], palette[:, 2]) >= FAINT
+    far = np.where(pure, _apart(hues, paint.hue), 360)
+    nearest = int(far.argmin())
+    if far[nearest] > FAMILY:
+        return paint.hue, np.zeros(len(palette), bool)
+    return float(hues[nearest]), pure & (_apart(hues, float(hues[nearest])) <= COUSINS)
+
+
+def restored(lab: Float, paint: Paint, target: float) -> tuple[Float, Float]:
+    """`lab` (H, W, 3) with the paint's pixels in full chroma and of the hue `target`; and how far each pixel is paint, (H, W) 0..1."""
     apart = _apart(_degrees(lab[..., 1:]), paint.hue)
     strength = np.hypot(*np.moveaxis(_scaled(lab), -1, 0)) / paint.chroma
     share = np.clip((LOST - apart) / (LOST - KEPT), 0, 1) * np.clip((strength - PALE[0]) / (PALE[1] - PALE[0]), 0, 1)
     gain = 1 + (max(1.0, FULL / paint.chroma) - 1) * share
     turn = np.radians(((target - _degrees(lab[..., 1:]) + 180) % 360 - 180) * share)
     a, b = lab[..., 1] * gain, lab[..., 2] * gain
-    return np.stack([lab[..., 0], a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)], -1).astype(np.float32)
+    turned = np.stack([lab[..., 0], a * np.cos(turn) - b * np.sin(turn), a * np.sin(turn) + b * np.cos(turn)], -1)
+    return turned.astype(np.float32), np.asarray(share, np.float32)

@@ -26,8 +26,8 @@ NEIGHBOURHOOD, WIDER = 14.0, 20.0  # where the surroundings' lightness, and thei
 FLOOR = 0.9  # the contrast, L*, that is always there: below it is noise
 STANDS_OUT = 0.5  # times the surroundings' contrast, from which a pixel is light
 SMALLEST = 60.0  # area of a light shape, and of a black one inside it
-CLEAR_EDGE = 1.6  # mean contrast of a shape's outline against the contrast around, below which it is a haze
-LINE_WEAK, LINE_SURE, LINE_SHORTEST = 2.0, 6.0, 24.0  # as the panel lines' `WEAK`, `SURE` and `SHORTEST`
+CLEAR_EDGE = 2.2  # mean contrast of a shape's outline against the contrast around, below which it is a haze
+LINE_WEAK, LINE_SURE, LINE_SHORTEST = 2.0, 8.0, 24.0  # as the panel lines' `WEAK`, `SURE` and `SHORTEST`
 LINE_WIDTH = 2.6
 FRINGE = 2.0  # how far the light beside a dark area reaches into it
 

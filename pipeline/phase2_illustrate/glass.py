@@ -138,8 +138,8 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
 
 
 def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels:
-    """`labels` (S, S) with each pane in the tone that most of it has, a darker one where it would not be seen, and at most one light
-    shape: the largest that is neither a glint nor half of the pane. A palette without tones leaves the panes as they are."""
+    """`labels` (S, S) with each pane in the tone that most of it has, a darker one where it would not be seen or would be the
+    lightest of all, and at most one light shape: the largest that is neither a glint nor half of the pane. A palette without tones leaves the panes as they are."""
     lab = srgb_to_lab(palette.rgb)
     tones = np.flatnonzero(np.hypot(lab[:, 1], lab[:, 2]) < GREY)
     if not len(tones):
@@ -154,7 +154,7 @@ def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels
         step = np.where(part, rank[np.minimum(labels, len(palette) - 1)], 0)
         own = int(np.bincount(step[part], minlength=len(ladder)).argmax())
         beside = (cv2.dilate(part.astype(np.uint8), ellipse(6 * len(labels) / 1024)) > 0) & ~part & (labels < len(palette))
-        if own and (labels[beside] == ladder[own]).mean() > LOST:
+        if own and (own + 1 == len(ladder) or (labels[beside] == ladder[own]).mean() > LOST):
             own -= 1
         out[part] = ladder[own]
         if own + 1 == len(ladder):

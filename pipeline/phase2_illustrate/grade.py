@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.parallel import each
-from pipeline.phase2_illustrate.body_paint import body_paint, restored
+from pipeline.phase2_illustrate.body_paint import body_paint, family_of, restored
 from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
 from pipeline.phase2_illustrate.tones import tone_curve
@@ -30,6 +30,7 @@ STRONG, WEAK = 30.0, 11.0  # chroma that makes paint, and chroma that belongs to
 CORE_SHARE = 0.12  # least share of strong chroma in a coloured area
 HUE_SECTOR = 40.0  # degrees that count as one hue
 AROUND = 80.0  # pixels at a side of 1024 that the surroundings reach
+STRANGER = 30.0  # what the body's paint says against a colour of another family
 CEILING = 60.0  # most that a pixel may say against a label: keeps single odd pixels from deciding
 
 
@@ -93,8 +94,11 @@ def label_costs(lab: Float, inside: Mask, surroundings: Float, palette: Float, u
         nearest = np.minimum(nearest, np.linalg.norm(lab - p, axis=-1))
     if (nearest[inside] < NEAR).mean() >= FLAT:
         return np.stack([np.linalg.norm(lab - p, axis=-1) for p in palette]).astype(np.float32)
+    family, belongs = np.ones(len(palette), bool), np.zeros(inside.shape, np.float32)
     if (paint := body_paint(lab, inside, surroundings)) is not None:
-        lab = restored(lab, paint, palette)
+        target, own = family_of(paint, palette)
+        lab, belongs = restored(lab, paint, target)
+        family = own if own.any() else family
     L, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.arctan2(lab[..., 2], lab[..., 1])
     coloured = coloured_share(lab, inside, unit)
@@ -118,6 +122,8 @@ def label_costs(lab: Float, inside: Mask, surroundings: Float, palette: Float, u
         turn = np.minimum(apart, 360 - apart)
         unlike = 0.4 * np.minimum(turn, 90) + np.clip(turn - 38, 0, 52) + 0.15 * np.abs(lit - p[0])
         unlike += 12 * np.abs(saturation - np.log((c + 5) / (p[0] + 5)))
+        if not family[k]:
+            unlike += STRANGER * belongs
         costs[k] = coloured * unlike + (1 - coloured) * ((75 if graded else 10) + lightness * (0.3 if graded else 1))
 
     each(fill, range(len(palette)))
