@@ -138,8 +138,11 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
 
 
 def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels:
-    """`labels` (S, S) with each pane in the tone that most of it has, a darker one where it would not be seen or would be the
-    lightest of all, and at most one light shape: the largest that is neither a glint nor half of the pane. A palette without tones leaves the panes as they are."""
+    """`labels` (S, S) with each pane calm: the tone that most of it has, and at most one light shape.
+
+    It is a darker tone where that one would not be seen, or is the lightest of all; the light shape is the largest that is neither a
+    glint nor half of the pane. A palette without tones leaves the panes as they are.
+    """
     lab = srgb_to_lab(palette.rgb)
     tones = np.flatnonzero(np.hypot(lab[:, 1], lab[:, 2]) < GREY)
     if not len(tones):
