@@ -7,7 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import palette as palettes
-from pipeline.phase2_illustrate.grade import grade
+from pipeline.color import srgb_to_lab
+from pipeline.phase2_illustrate.grade import GREY, grade
+from tests.phase2_illustrate.drawn_car import car, lch
 
 GUIDE = palettes.parse("FF0000,00FF00,0000FF,FFFF00,FF00FF,00FFFF,000000,FFFFFF,808080,404040,C0C0C0,FFA500,800080,008080,FFB6C1")
 SIDE = 512
@@ -55,6 +57,53 @@ def test_a_picture_in_palette_colours_is_reproduced(colors, seed):
     truth = np.kron(tiles, np.ones((SIDE // 4, SIDE // 4))).astype(np.uint8)
     labels = grade(palette.rgb[truth], np.ones((SIDE, SIDE), bool), palette)
     assert (palette.rgb[labels] == palette.rgb[truth]).all(-1).mean() > 0.99
+
+
+def hue_family(hue, palette, reach=35):
+    """Which of the palette's colours have that hue, degrees."""
+    _, a, b = srgb_to_lab(palette.rgb).T
+    return (np.hypot(a, b) >= GREY) & (np.abs((np.degrees(np.arctan2(b, a)) - hue + 180) % 360 - 180) <= reach)
+
+
+PAINTS = {"teal": (45, 18, 195), "maroon": (30, 22, 25), "olive": (45, 22, 108), "navy": (28, 22, 285), "sand": (70, 18, 85)}
+
+
+@pytest.mark.parametrize("paint", PAINTS)
+@pytest.mark.parametrize("palette", [palettes.parse(None), GUIDE], ids=["default", "guide"])
+def test_muted_paint_takes_the_palettes_colour_of_its_hue(paint, palette):
+    family = hue_family(PAINTS[paint][2], palette)
+    assert family.any()
+    drawn = car(lch(*PAINTS[paint]))
+    labels = grade(drawn.rgb, drawn.inside, palette)
+    assert family[labels[drawn.body]].mean() > 0.98
+    tones = ~hue_family(0, palette, 180)
+    assert tones[labels[drawn.glass]].mean() > 0.9
+    assert tones[labels[drawn.wheels]].mean() > 0.9
+
+
+@pytest.mark.parametrize("hue", [0, 30, 60, 90, 120, 150, 180, 210, 300, 330])
+def test_muted_paint_of_any_hue_that_the_palette_has(hue):
+    palette = palettes.parse(None)
+    drawn = car(lch(45, 20, hue), side=256)
+    labels = grade(drawn.rgb, drawn.inside, palette)
+    assert hue_family(hue, palette)[labels[drawn.body]].mean() > 0.95
+
+
+@pytest.mark.parametrize("paint", [(236, 236, 236), (160, 160, 160), (60, 60, 60), lch(88, 8, 260), lch(85, 6, 80)], ids=str)
+def test_a_car_that_is_not_painted_in_a_colour_is_drawn_in_tones(paint):
+    palette = palettes.parse(None)
+    drawn = car(paint)
+    labels = grade(drawn.rgb, drawn.inside, palette)
+    assert not hue_family(0, palette, 180)[labels[drawn.inside]].any()
+
+
+@pytest.mark.parametrize("cast", [(1, 0.85, 0.6), (1, 0.9, 0.75), (0.7, 0.88, 1)], ids=["evening", "lamps", "shade"])
+@pytest.mark.parametrize("paint", [(236, 236, 236), (170, 170, 170)], ids=["white", "silver"])
+def test_a_white_car_in_coloured_light_is_drawn_in_tones(paint, cast):
+    palette = palettes.parse(None)
+    drawn = car(paint, cast=cast)
+    labels = grade(drawn.rgb, drawn.inside, palette)
+    assert not hue_family(0, palette, 180)[labels[drawn.inside]].any()
 
 
 def test_red_in_shade_stays_red():

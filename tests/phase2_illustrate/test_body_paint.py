@@ -1,0 +1,169 @@
+"""Whether a drawn car is painted in a colour, and in which."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from pipeline.phase2_illustrate.body_paint import LOST, Float, Paint, body_paint, restored
+from pipeline.phase2_illustrate.grade import lab_of
+from pipeline.values import Mask
+from tests.phase2_illustrate.drawn_car import Car, Colour, car, lch
+
+WHITE: Colour = (236, 236, 236)
+SKIES = (210, 240, 270)
+
+
+def surroundings(drawn: Car) -> Mask:
+    """All but the car and what borders on it."""
+    return cv2.dilate(drawn.inside.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
+
+
+def paint_of(drawn: Car) -> Paint | None:
+    smooth = np.asarray(cv2.bilateralFilter(drawn.rgb, 5, 35, 3), np.uint8)
+    return body_paint(lab_of(smooth), drawn.inside, surroundings(drawn))
+
+
+def apart(hue: float | Float, other: float) -> float | Float:
+    return abs((hue - other + 180) % 360 - 180)
+
+
+@pytest.mark.parametrize("hue", range(0, 360, 30))
+@pytest.mark.parametrize(("light", "chroma"), [(30, 12), (45, 20), (60, 30), (75, 30)])
+def test_muted_paint_is_found_with_its_hue(light: float, chroma: float, hue: float) -> None:
+    found = paint_of(car(lch(light, chroma, hue)))
+    assert found is not None
+    assert apart(found.hue, hue) < 5
+    assert found.chroma == pytest.approx(chroma * 55 / light, rel=0.15)
+
+
+@pytest.mark.parametrize("hue", sorted({*range(0, 360, 30)} - {*SKIES, 300}))
+@pytest.mark.parametrize(("light", "chroma"), [(45, 12), (60, 14), (80, 16)])
+def test_fainter_paint_is_found_where_its_hue_is_not_the_skys(light: float, chroma: float, hue: float) -> None:
+    found = paint_of(car(lch(light, chroma, hue)))
+    assert found is not None
+    assert apart(found.hue, hue) < 5
+
+
+@pytest.mark.parametrize("hue", SKIES)
+@pytest.mark.parametrize("chroma", [5, 8, 12, 18, 22])
+def test_a_white_car_that_mirrors_the_sky_is_white(chroma: float, hue: float) -> None:
+    assert paint_of(car(lch(88, chroma, hue))) is None
+
+
+@pytest.mark.parametrize("grey", [40, 80, 120, 160, 200, 236, 250])
+def test_a_colourless_car_has_no_paint(grey: int) -> None:
+    assert paint_of(car((grey, grey, grey))) is None
+
+
+CASTS = [(1, 0.9, 0.75), (1, 0.85, 0.6), (0.8, 0.92, 1), (0.6, 0.8, 1), (1, 0.75, 0.9), (0.8, 1, 0.8)]
+
+
+@pytest.mark.parametrize("cast", CASTS, ids=str)
+@pytest.mark.parametrize("ground", [(60, 60, 60), (220, 220, 220)], ids=["dark ground", "light ground"])
+@pytest.mark.parametrize("grey", [170, 236])
+def test_light_on_everything_is_no_paint(grey: int, ground: Colour, cast: tuple[float, float, float]) -> None:
+    assert paint_of(car((grey, grey, grey), ground=ground, cast=cast)) is None
+
+
+def test_without_surroundings_that_light_would_be_paint() -> None:
+    """So it is the surroundings that tell it."""
+    drawn = car(WHITE, cast=(1, 0.85, 0.6))
+    assert body_paint(lab_of(drawn.rgb), drawn.inside, np.zeros_like(drawn.inside)) is not None
+
+
+@pytest.mark.parametrize("hue", [30, 80, 190])
+def test_paint_in_warm_light_is_paint(hue: float) -> None:
+    found = paint_of(car(lch(45, 25, hue), cast=(1, 0.9, 0.75)))
+    assert found is not None
+    assert apart(found.hue, hue) < 30
+
+
+@pytest.mark.parametrize("hue", [30, 110, 195])
+def test_paint_before_a_wall_of_its_own_hue_is_paint(hue: float) -> None:
+    """Light that would make so much chroma of grey there is not."""
+    found = paint_of(car(lch(45, 28, hue), ground=lch(45, 34, hue)))
+    assert found is not None
+    assert apart(found.hue, hue) < 5
+
+
+@pytest.mark.parametrize("hue", [30, 110, 195, 285])
+def test_a_second_colour_is_paint_where_it_has_enough_of_the_body(hue: float) -> None:
+    second = lch(45, 32, hue)
+    assert paint_of(car(WHITE, rear=second, rear_from=380)) is None
+    larger = paint_of(car(WHITE, rear=second, rear_from=270))
+    assert larger is not None
+    assert apart(larger.hue, hue) < 5
+
+
+def test_of_two_paints_it_is_the_one_that_has_more() -> None:
+    for rear_from, hue in ((330, 195), (180, 40)):
+        found = paint_of(car(lch(45, 30, 195), rear=lch(45, 30, 40), rear_from=rear_from))
+        assert found is not None
+        assert apart(found.hue, hue) < 5
+
+
+def test_a_body_of_many_colours_has_no_paint() -> None:
+    """Stripes in six hues, none of which has the share of a paint."""
+    drawn = car(WHITE)
+    rgb = drawn.rgb.copy()
+    for x in range(512):
+        rgb[drawn.body[:, x], x] = lch(50, 30, 60 * (x // 24 % 6))
+    assert paint_of(Car(rgb, drawn.inside, drawn.glass, drawn.wheels, drawn.body)) is None
+
+
+@pytest.mark.parametrize("side", [256, 512, 1024])
+def test_the_same_at_every_size(side: int) -> None:
+    found = paint_of(car(lch(45, 18, 190), side=side))
+    assert found is not None
+    assert apart(found.hue, 190) < 3
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("light", [0.0, 5.0, 50.0, 100.0])
+def test_nothing_to_look_at_is_no_paint(light: float) -> None:
+    lab = np.zeros((64, 64, 3), np.float32)
+    lab[..., 0], lab[..., 1] = light, 30
+    whole, nothing = np.ones((64, 64), bool), np.zeros((64, 64), bool)
+    assert body_paint(lab, nothing, whole) is None
+    assert body_paint(lab, nothing, nothing) is None
+    assert (body_paint(lab, whole, nothing) is None) == (light != 50)
+
+
+labs = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)), elements=st.floats(-90, 90, width=32))
+paints = st.builds(Paint, st.floats(0, 360), st.floats(9, 120))
+
+
+@settings(max_examples=200, deadline=None)
+@given(labs, paints)
+def test_restored_leaves_lightness_and_other_hues_and_takes_no_chroma(lab: Float, paint: Paint) -> None:
+    after = restored(lab, paint)
+    chroma = np.hypot(lab[..., 1], lab[..., 2])
+    hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
+    other = apart(hue, paint.hue) > LOST + 0.1
+    assert after.dtype == np.float32
+    assert (after[..., 0] == lab[..., 0]).all()
+    assert np.allclose(after[other], lab[other], atol=1e-4)
+    assert (np.hypot(after[..., 1], after[..., 2]) >= chroma * (1 - 1e-4) - 1e-5).all()
+
+
+@settings(max_examples=200, deadline=None)
+@given(labs, paints)
+def test_restored_turns_hues_towards_the_paints_and_never_past_it(lab: Float, paint: Paint) -> None:
+    lab = lab[np.hypot(lab[..., 1], lab[..., 2]) > 1][None]
+    before, after = (np.degrees(np.arctan2(v[..., 2], v[..., 1])) for v in (lab, restored(lab, paint)))
+    one, other = ((v - paint.hue + 180) % 360 - 180 for v in (before, after))
+    assert (np.abs(other) <= np.abs(one) + 0.1).all()
+    assert ((np.sign(one) == np.sign(other)) | (np.abs(one) < 0.2) | (np.abs(one) > 179.8)).all()
+
+
+@pytest.mark.parametrize(("chroma", "full"), [(14, 70), (35, 70), (90, 90)])
+def test_restored_brings_muted_paint_to_full_chroma(chroma: float, full: float) -> None:
+    turn = np.radians([161, 200, 239])
+    lab = np.stack([np.full(3, 50), chroma * np.cos(turn), chroma * np.sin(turn)], -1)[None].astype(np.float32)
+    after = restored(lab, Paint(200, chroma))
+    assert np.hypot(after[..., 1], after[..., 2])[0] == pytest.approx([full] * 3, rel=1e-3)
+    hue = np.degrees(np.arctan2(after[..., 2], after[..., 1])) % 360
+    assert hue[0] == pytest.approx([200 - 0.4 * 39, 200, 200 + 0.4 * 39], abs=0.01)
