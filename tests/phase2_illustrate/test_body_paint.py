@@ -7,23 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.phase2_illustrate.body_paint import LOST, Float, Paint, body_paint, restored
-from pipeline.phase2_illustrate.grade import lab_of
-from pipeline.values import Mask
+from pipeline.palette import parse
+from pipeline.phase2_illustrate.body_paint import LOST, Float, Paint, body_paint, family_of, restored
+from pipeline.phase2_illustrate.grade import _surroundings, lab_of
 from tests.phase2_illustrate.drawn_car import Car, Colour, car, lch
 
 WHITE: Colour = (236, 236, 236)
+#: No surroundings.
+NOTHING = np.empty((0, 3), np.float32)
 SKIES = (210, 240, 270)
-
-
-def surroundings(drawn: Car) -> Mask:
-    """All but the car and what borders on it."""
-    return cv2.dilate(drawn.inside.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
 
 
 def paint_of(drawn: Car) -> Paint | None:
     smooth = np.asarray(cv2.bilateralFilter(drawn.rgb, 5, 35, 3), np.uint8)
-    return body_paint(lab_of(smooth), drawn.inside, surroundings(drawn))
+    return body_paint(lab_of(smooth), drawn.inside, _surroundings(drawn.rgb, drawn.inside))
 
 
 def apart(hue: float | Float, other: float) -> float | Float:
@@ -71,7 +68,7 @@ def test_light_on_everything_is_no_paint(grey: int, ground: Colour, cast: tuple[
 def test_without_surroundings_that_light_would_be_paint() -> None:
     """So it is the surroundings that tell it."""
     drawn = car(WHITE, cast=(1, 0.85, 0.6))
-    assert body_paint(lab_of(drawn.rgb), drawn.inside, np.zeros_like(drawn.inside)) is not None
+    assert body_paint(lab_of(drawn.rgb), drawn.inside, NOTHING) is not None
 
 
 @pytest.mark.parametrize("hue", [30, 80, 190])
@@ -127,9 +124,9 @@ def test_nothing_to_look_at_is_no_paint(light: float) -> None:
     lab = np.zeros((64, 64, 3), np.float32)
     lab[..., 0], lab[..., 1] = light, 30
     whole, nothing = np.ones((64, 64), bool), np.zeros((64, 64), bool)
-    assert body_paint(lab, nothing, whole) is None
-    assert body_paint(lab, nothing, nothing) is None
-    assert (body_paint(lab, whole, nothing) is None) == (light != 50)
+    assert body_paint(lab, nothing, lab.reshape(-1, 3)) is None
+    assert body_paint(lab, nothing, NOTHING) is None
+    assert (body_paint(lab, whole, NOTHING) is None) == (light != 50)
 
 
 labs = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)), elements=st.floats(-90, 90, width=32))
@@ -139,7 +136,7 @@ paints = st.builds(Paint, st.floats(0, 360), st.floats(9, 120))
 @settings(max_examples=200, deadline=None)
 @given(labs, paints)
 def test_restored_leaves_lightness_and_other_hues_and_takes_no_chroma(lab: Float, paint: Paint) -> None:
-    after = restored(lab, paint)
+    after, _ = restored(lab, paint, paint.hue)
     chroma = np.hypot(lab[..., 1], lab[..., 2])
     hue = np.degrees(np.arctan2(lab[..., 2], lab[..., 1]))
     other = apart(hue, paint.hue) > LOST + 0.1
@@ -151,19 +148,45 @@ def test_restored_leaves_lightness_and_other_hues_and_takes_no_chroma(lab: Float
 
 @settings(max_examples=200, deadline=None)
 @given(labs, paints)
-def test_restored_turns_hues_towards_the_paints_and_never_past_it(lab: Float, paint: Paint) -> None:
+def test_restored_turns_hues_towards_the_target_as_far_as_they_are_paint(lab: Float, paint: Paint) -> None:
     lab = lab[np.hypot(lab[..., 1], lab[..., 2]) > 1][None]
-    before, after = (np.degrees(np.arctan2(v[..., 2], v[..., 1])) for v in (lab, restored(lab, paint)))
-    one, other = ((v - paint.hue + 180) % 360 - 180 for v in (before, after))
-    assert (np.abs(other) <= np.abs(one) + 0.1).all()
-    assert ((np.sign(one) == np.sign(other)) | (np.abs(one) < 0.2) | (np.abs(one) > 179.8)).all()
+    after, share = restored(lab, paint, paint.hue)
+    before, turned = (np.degrees(np.arctan2(v[..., 2], v[..., 1])) for v in (lab, after))
+    one, other = ((v - paint.hue + 180) % 360 - 180 for v in (before, turned))
+    assert np.allclose(other, one * (1 - share), atol=0.2)
+    assert ((share >= 0) & (share <= 1)).all()
 
 
 @pytest.mark.parametrize(("chroma", "full"), [(14, 70), (35, 70), (90, 90)])
-def test_restored_brings_muted_paint_to_full_chroma(chroma: float, full: float) -> None:
+def test_restored_brings_muted_paint_to_full_chroma_and_one_hue(chroma: float, full: float) -> None:
     turn = np.radians([161, 200, 239])
-    lab = np.stack([np.full(3, 50), chroma * np.cos(turn), chroma * np.sin(turn)], -1)[None].astype(np.float32)
-    after = restored(lab, Paint(200, chroma))
+    lab = np.stack([np.full(3, 55), chroma * np.cos(turn), chroma * np.sin(turn)], -1)[None].astype(np.float32)
+    after, share = restored(lab, Paint(200, chroma), 196)
     assert np.hypot(after[..., 1], after[..., 2])[0] == pytest.approx([full] * 3, rel=1e-3)
-    hue = np.degrees(np.arctan2(after[..., 2], after[..., 1])) % 360
-    assert hue[0] == pytest.approx([200 - 0.4 * 39, 200, 200 + 0.4 * 39], abs=0.01)
+    assert (np.degrees(np.arctan2(after[..., 2], after[..., 1])) % 360)[0] == pytest.approx([196] * 3, abs=0.01)
+    assert (share == 1).all()
+
+
+def test_what_is_only_tinted_by_the_paint_stays() -> None:
+    """Chrome that mirrors the body has its hue and a fifth of its chroma."""
+    lab = np.array([[[55.0, 4.0, 0.0], [55.0, 20.0, 0.0]]], np.float32)
+    after, share = restored(lab, Paint(0, 24), 30)
+    assert share[0].tolist() == [0.0, 1.0]
+    assert (after[0, 0] == lab[0, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("hue", "target", "names"),
+    [(30, 40, ("FF0000", "A52A2A")), (205, 196, ("00FFFF", "008080")), (250, 196, ("00FFFF", "008080")), (300, 306, ("0000FF",))],
+)
+def test_a_paint_is_drawn_in_one_family_of_the_palette(hue: float, target: float, names: tuple[str, ...]) -> None:
+    palette = parse(None)
+    found, family = family_of(Paint(hue, 30), lab_of(palette.rgb))
+    assert {color.lstrip("#") for color, own in zip(palette.colors, family, strict=True) if own} == set(names)
+    assert any(abs(found - other) < 9 for other in (target,))
+
+
+def test_a_palette_without_a_near_hue_has_no_family() -> None:
+    found, family = family_of(Paint(200, 30), lab_of(parse("FF0000,000000,FFFFFF").rgb))
+    assert found == 200
+    assert not family.any()
