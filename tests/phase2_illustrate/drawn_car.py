@@ -101,3 +101,41 @@ def car(
     round_ = np.maximum.reduce([np.zeros((side, side), np.uint8), *discs]) > 0
     dark = np.maximum.reduce([np.zeros((side, side), np.uint8), *discs, *arches]) > 0
     return Car(np.clip(noisy, 0, 255).astype(np.uint8), inside, panes, round_, (body > 0) & ~dark & ~panes)
+
+
+@dataclass(frozen=True)
+class Front:
+    """`rgb` (S, S, 3); `inside` (S, S) the vehicle; `glass` its windscreen, without the seal around it."""
+
+    rgb: Rgb
+    inside: Mask
+    glass: Mask
+
+
+WINDSCREEN = [(190, 142), (322, 142), (372, 234), (140, 234)]
+
+
+@cache
+def front(
+    paint: Colour = (222, 222, 222), *, side: int = 512, glass: Colour = (60, 62, 64), mirrored: str = "none", seal: Colour = (20, 20, 22)
+) -> Front:
+    """A car from its front: a windscreen in a dark seal, lamps, a grille. `mirrored`: the part of the glass that shows the paint's colour.
+
+    That part is half of the windscreen, "left", "right" or askew, and ends softly.
+    """
+    k = side / 512
+    body = _area(side, [(175, 120), (337, 120), (400, 240), (440, 262), (452, 400), (60, 400), (72, 262), (112, 240)]) > 0
+    screen = _area(side, WINDSCREEN) > 0
+    shade = np.interp(np.arange(side) / k, [120, 240, 250, 400], [1.1, 1.0, 1.1, 0.6])[:, None, None]
+    rgb = np.where(body[..., None], in_light(np.array(paint, np.uint8)[None, None], shade), np.array(GROUND, np.uint8)).astype(np.uint8)
+    rgb[screen] = glass
+    y, x = np.mgrid[:side, :side] / k
+    share = {"none": x < 0, "left": x < 256, "right": x > 256, "askew": x + y / 2 > 350}[mirrored].astype(np.float32)
+    share = (cv2.GaussianBlur(share, (0, 0), 14 * k) * screen)[..., None]
+    rgb = np.round(rgb * (1 - share) + np.array(paint) * share).astype(np.uint8)
+    rgb[cv2.morphologyEx(screen.astype(np.uint8), cv2.MORPH_GRADIENT, np.ones((round(4 * k) + 1,) * 2, np.uint8)) > 0] = seal
+    for left in (100, 352):
+        rgb[_area(side, [(left, 285), (left + 55, 285), (left + 55, 315), (left, 315)]) > 0] = (245, 245, 240)
+    rgb[_area(side, [(170, 330), (342, 330), (342, 375), (170, 375)]) > 0] = 22
+    noisy = rgb + np.random.default_rng(1).normal(0, 1.5, rgb.shape)
+    return Front(np.clip(noisy, 0, 255).astype(np.uint8), body, screen)
