@@ -1,7 +1,7 @@
 """Light shapes on black: what a designer draws in tyres, wheels, grilles and shaded parts, which would be one black blot otherwise.
 
 Inside the areas that were graded to the darkest tone, lightness is measured against its own surroundings and their contrast (local
-contrast normalisation), so that a spoke two units of L* above a wheel's black counts as much as one of twenty. What stands out takes
+contrast normalisation), so that a spoke four units of L* above a wheel's black counts as much as one of twenty. What stands out takes
 the palette's next tone: areas by a threshold, thin lines by the same oriented filters as the panel lines.
 """
 
