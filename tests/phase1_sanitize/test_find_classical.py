@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.phase1_sanitize.find_classical import FindSettings, _legible, _plate_number, make_find
+from pipeline.phase1_sanitize.find_classical import FindSettings, _each_once, _legible, _plate_number, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
 from pipeline.phase1_sanitize.plate_corners import grow_plate
@@ -208,3 +208,22 @@ def test_photographs(name):
     for _, box in removed:
         assert ((box[0] > x0 - 0.03) & (box[1] > y0 - 0.03) & (box[2] < x1 + 0.03) & (box[3] < y1 + 0.03)).any(), removed
     assert read(find(plate.rgb, frame.content, BOTH)).keys().isdisjoint(read(list(plate.removed)))
+
+
+def line(text: str, score: float, x0: float, y0: float, x1: float, y1: float) -> Found:
+    return Found("text", score, np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32), text)
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        ([], []),
+        ([line("SUPRA", 0.9, 0, 0, 100, 20), line("SUPRA", 0.8, 2, 1, 101, 21)], ["SUPRA"]),
+        ([line("MOTORS", 0.9, 0, 0, 120, 20), line("MOT", 0.95, 0, 0, 58, 20)], ["MOTORS"]),  # a piece of a line that was read whole
+        ([line("AB", 0.9, 0, 0, 50, 20), line("CD", 0.9, 60, 0, 110, 20)], ["AB", "CD"]),
+        ([line("TOP", 0.9, 0, 0, 100, 20), line("BELOW", 0.9, 0, 14, 100, 34)], ["BELOW", "TOP"]),  # two lines of a plate touch
+    ],
+    ids=["nothing", "twice", "a piece", "beside", "one above the other"],
+)
+def test_each_place_is_read_once(lines: list[Found], kept: list[str]):
+    assert [found.text for found in _each_once(lines)] == kept
