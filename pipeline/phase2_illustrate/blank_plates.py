@@ -44,23 +44,24 @@ def blank(labels: Labels, plates: Sequence[Mask], palette: Palette) -> Labels:
     than `OPEN` of its outline has it, too; then the nearest lighter tone, the nearest darker one, and where all tones lie around it,
     the one that does least. A plate with a hue takes another hue in the same way."""
     out = labels.copy() if plates else labels
-    n, hued = len(palette), np.hypot(*srgb_to_lab(palette.rgb).T[1:]) >= GREY
+    n = len(palette)
     for area in plates:
         counts = np.bincount(out[area], minlength=n + 1)[:n]
         if not counts.any():
             continue
         around = (cv2.dilate(area.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0) & ~area
         share = np.bincount(out[around], minlength=n + 1)[:n] / max(1, int(around.sum()))
-        order = _by_tone(int(counts.argmax()), palette)
-        # A plate in pink, because white, grey and black lie around it, is not one: tones first, however much of the outline has them.
-        own_kind = [k for k in order if hued[k] == hued[order[0]]]
-        out[area] = next((k for k in own_kind if share[k] <= OPEN), min(own_kind, key=lambda k: share[k]))
+        order = _of_its_kind(int(counts.argmax()), palette)
+        out[area] = next((k for k in order if share[k] <= OPEN), min(order, key=lambda k: share[k]))
     return out
 
 
-def _by_tone(label: int, palette: Palette) -> list[int]:
-    """The palette's colours, `label` first: lighter tones from near to far, darker ones, then what has a hue."""
+def _of_its_kind(label: int, palette: Palette) -> list[int]:
+    """The palette's tones, or its hues, as `label` is one: that first, then lighter ones from near to far, then darker ones.
+
+    A plate in pink, because white, grey and black lie around it, would be none.
+    """
     lab = srgb_to_lab(palette.rgb)
-    step, hued = lab[:, 0] - lab[label, 0], np.hypot(lab[:, 1], lab[:, 2]) >= GREY
-    apart = np.linalg.norm(lab - lab[label], axis=1)
-    return sorted(range(len(palette)), key=lambda k: (k != label, hued[k], step[k] < 0, apart[k]))
+    hued = np.hypot(lab[:, 1], lab[:, 2]) >= GREY
+    step, apart = lab[:, 0] - lab[label, 0], np.linalg.norm(lab - lab[label], axis=1)
+    return sorted(np.flatnonzero(hued == hued[label]).tolist(), key=lambda k: (k != label, step[k] < 0, apart[k]))

@@ -85,13 +85,10 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     ways = np.array([np.cos(np.radians(mode)), np.sin(np.radians(mode))], np.float32)
     shared = float(np.median(_scaled(ring) @ ways)) if len(ring) > 100 else 0.0
     needed = LEAST_SKY if SKY[0] < mode < SKY[1] else LEAST
-    # The most frequent hue is coarse; the mean of the paint's own colours is not, and the strongest of them count most.
-    a, b = lab[body][own][:, 1:].mean(0)
-    return (
-        Paint(float(np.degrees(np.arctan2(b, a)) % 360), found)
-        if found >= needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT)
-        else None
-    )
+    if found < needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT):
+        return None
+    a, b = lab[body][own][:, 1:].mean(0)  # of its colours the strongest count most, which shade and sky have changed least
+    return Paint(float(np.degrees(np.arctan2(b, a)) % 360), found)
 
 
 def family_of(paint: Paint, palette: Float) -> tuple[float, Mask]:

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
-from pipeline.phase2_illustrate.grade import GREY
-from pipeline.phase2_illustrate.panel_lines import hysteresis, line_strength, thinned
-from pipeline.phase2_illustrate.strokes import joined, smoothed, thin, traced
-from pipeline.raster import bounds, ellipse, window
+from pipeline.phase2_illustrate.contrast import relative, slope
+from pipeline.phase2_illustrate.grade import tones_of
+from pipeline.phase2_illustrate.panel_lines import followed, line_strength, thinned
+from pipeline.phase2_illustrate.strokes import joined, smoothed, traced
+from pipeline.raster import ellipse, window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -39,13 +40,6 @@ def _mean(values: Float, where: Mask, sigma: float) -> Float:
     return np.asarray(held / np.maximum(weight, 1e-3), np.float32)
 
 
-def _relative_edges(light: Float, unit: float) -> Float:
-    """Contrast of edges, L*, over the square root of the contrast around them."""
-    smooth = cv2.GaussianBlur(light, (0, 0), 1.4 * unit)
-    slope = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
-    return np.asarray(slope / np.sqrt(cv2.GaussianBlur(slope, (0, 0), 24 * unit) + 1.5), np.float32)
-
-
 def _standing_out(light: Float, dark: Mask, unit: float) -> Mask:
     """Pixels of `dark` that are light for their surroundings, in clear shapes."""
     mean = _mean(light, dark, NEIGHBOURHOOD * unit)
@@ -57,7 +51,7 @@ def _standing_out(light: Float, dark: Mask, unit: float) -> Mask:
     beside = cv2.dilate((dark & ~raised).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     outline = raised & beside
     count = np.maximum(1, np.bincount(shape[outline], minlength=len(area)))
-    edge = np.bincount(shape[outline], weights=_relative_edges(light, unit)[outline], minlength=len(area)) / count
+    edge = np.bincount(shape[outline], weights=relative(slope(light, unit), unit)[outline], minlength=len(area)) / count
     kept = (area >= SMALLEST * unit**2) & (edge >= CLEAR_EDGE)
     kept[0] = False
     return np.asarray(kept[shape])
@@ -69,9 +63,7 @@ def _light_lines(light: Float, dark: Mask, unit: float) -> Mask:
     strength = np.where(dark, np.maximum(strength, 0), 0).astype(np.float32)
     strength /= np.sqrt(cv2.GaussianBlur(strength, (0, 0), 24 * unit) / 2 + 0.5)
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
-    ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), LINE_WEAK, LINE_SURE))
-    paths = [smoothed(path, 3 * unit) for path in joined(traced(found), gap=8 * unit, turn=35)]
+    paths = [smoothed(path, 3 * unit) for path in joined(traced(followed(strength, crest, LINE_WEAK, LINE_SURE)), gap=8 * unit, turn=35)]
     canvas = np.zeros(dark.shape, np.uint8)
     for path in paths:
         if len(path) >= LINE_SHORTEST * unit:
@@ -85,11 +77,10 @@ def relieved(rgb: Rgb, inside: Mask, labels: Labels, palette: Palette, spared: M
     `rgb` (S, S, 3) uint8 sRGB, the photograph; `inside` (S, S) the vehicle; `spared` (S, S) stays as it is. A palette with a single
     tone has nothing to draw them with.
     """
-    lab = srgb_to_lab(palette.rgb)
-    tones = np.flatnonzero(np.hypot(lab[:, 1], lab[:, 2]) < GREY)
-    if len(tones) < 2 or bounds(inside) is None:
+    ladder = tones_of(palette)
+    if len(ladder) < 2:
         return labels
-    darkest, next_one = tones[np.argsort(lab[tones, 0])][:2]
+    darkest, next_one = ladder[:2]
     out, part, unit = labels.copy(), window(inside, 8), len(rgb) / 1024
     dark = ((labels == darkest) & inside & ~spared)[part]
     if not dark.any():

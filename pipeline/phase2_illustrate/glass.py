@@ -6,6 +6,7 @@ reflections are soft, the seal around a pane is sharp, so a windscreen is one ce
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cc3d
 import cv2
@@ -17,7 +18,8 @@ from skimage.segmentation import watershed
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
-from pipeline.phase2_illustrate.grade import GREY
+from pipeline.phase2_illustrate.contrast import relative, slope
+from pipeline.phase2_illustrate.grade import tones_of
 from pipeline.raster import ellipse
 from pipeline.values import Mask, Rgb
 
@@ -39,15 +41,6 @@ LOST = 0.4  # share of its surroundings that have a pane's own tone, above which
 LIGHT = (0.08, 0.45)  # share of a pane that its one light shape has
 
 
-def relative_edges(lab: Float, unit: float) -> Float:
-    """Contrast of edges in CIELAB (H, W, 3), colour counting 0.7, over the square root of the contrast around them."""
-    slope = np.zeros(lab.shape[:2], np.float32)
-    for channel, weight in enumerate((1.0, 0.7, 0.7)):
-        smooth = cv2.GaussianBlur(np.ascontiguousarray(lab[..., channel]), (0, 0), 1.4 * unit)
-        slope = np.maximum(slope, weight * np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)))
-    return np.asarray(slope * unit / np.sqrt(cv2.GaussianBlur(slope * unit, (0, 0), 24 * unit) + 1.5), np.float32)
-
-
 def _paint(lab: Float, inside: Mask) -> Mask:
     """Pixels of the vehicle's paint: within reach of the most frequent colour that is no black."""
     ink = inside & (lab[..., 0] > 22)
@@ -67,8 +60,9 @@ def _paint(lab: Float, inside: Mask) -> Mask:
 
 
 def _cells(lab: Float, inside: Mask, unit: float) -> NDArray[np.uint32]:
-    """(H, W) the cell between strong edges of every pixel; cells together fill `inside`, 0 outside."""
-    edges = relative_edges(lab, unit)
+    """(H, W) the cell between strong edges of every pixel, colour counting 0.7; cells together fill `inside`, 0 outside."""
+    steepness = np.max([weight * slope(lab[..., channel], unit) for channel, weight in enumerate((1.0, 0.7, 0.7))], axis=0)
+    edges = relative(steepness.astype(np.float32) * np.float32(unit), unit)
     free = cv2.distanceTransform(((edges < SHARP) & inside).astype(np.uint8), cv2.DIST_L2, 5) > GAP * unit
     core = cc3d.connected_components(free.astype(np.uint8), connectivity=4, out_dtype=np.uint32)
     core[np.bincount(core.ravel())[core] < 150 * unit**2] = 0
@@ -91,8 +85,29 @@ def _rim(part: Mask) -> Mask:
     return np.asarray(part & ~(cv2.erode(part.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=0) > 0))
 
 
-def _is_pane(part: Mask, middle: float, lab: Float, inside: Mask, paint: Mask, unit: float) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Vehicle:
+    """What every candidate is held against: the vehicle `inside` and its `outline`, three pixels wide at 1024; its `paint`, and the
+    median `colour` of that in CIELAB."""
+
+    lab: Float
+    inside: Mask
+    outline: Mask
+    paint: Mask
+    colour: Float
+    unit: float
+
+    @classmethod
+    def of(cls, lab: Float, inside: Mask, unit: float) -> "_Vehicle":
+        paint = _paint(lab, inside)
+        colour = np.median(lab[paint], axis=0) if paint.any() else np.array([50.0, 0, 0], np.float32)
+        outline = cv2.dilate(_rim(inside).astype(np.uint8), ellipse(3 * unit)) > 0
+        return cls(lab, inside, outline, paint, colour, unit)
+
+
+def _is_pane(part: Mask, middle: float, vehicle: _Vehicle) -> bool:
     """Whether a component looks like a pane."""
+    lab, inside, paint, unit = vehicle.lab, vehicle.inside, vehicle.paint, vehicle.unit
     points = cv2.findNonZero(part.astype(np.uint8))
     sides = sorted(cv2.minAreaRect(points)[1])
     if part.sum() < SOLID * cv2.contourArea(cv2.convexHull(points)) or sides[0] < SLIM * sides[1]:
@@ -100,8 +115,8 @@ def _is_pane(part: Mask, middle: float, lab: Float, inside: Mask, paint: Mask, u
     colour = np.median(lab[part], axis=0)
     if colour[1] > RED:
         return False
-    rim, outline = _rim(part), cv2.dilate(_rim(inside).astype(np.uint8), ellipse(3 * unit)) > 0
-    if (rim & outline).sum() > FRAMED * rim.sum():
+    rim = _rim(part)
+    if (rim & vehicle.outline).sum() > FRAMED * rim.sum():
         return False
     # Glass has a sill below it; what stands on the vehicle's lower outline is a wheel.
     below = np.roll(part, round(8 * unit), axis=0) & ~inside
@@ -112,7 +127,7 @@ def _is_pane(part: Mask, middle: float, lab: Float, inside: Mask, paint: Mask, u
         off = np.where(inside, np.abs(lab[..., 0] - colour[0]), 0).astype(np.float32)
         sealed = (cv2.dilate(off, ellipse(5 * unit))[around] > SEAL).mean() >= SEALED
         return bool(sealed and middle <= HIGH and sides[0] >= SLIM_IN_PAINT * sides[1] and part.sum() >= SMALLEST_IN_PAINT * inside.sum())
-    own = np.median(lab[paint], axis=0) if paint.any() else np.array([50.0, 0, 0])
+    own = vehicle.colour
     return bool(colour[0] < max(own[0] + SHINE, SKY if np.hypot(own[1], own[2]) > 20 else 0))
 
 
@@ -122,13 +137,13 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
         return np.zeros(inside.shape, np.uint32)
     unit = len(rgb) / 1024
     lab = srgb_to_lab(np.asarray(cv2.bilateralFilter(rgb, max(5, round(9 * unit)), 35, 6 * unit), np.uint8)).astype(np.float32)
-    paint = _paint(lab, inside)
-    other = cv2.morphologyEx((inside & ~paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
+    vehicle = _Vehicle.of(lab, inside, unit)
+    other = cv2.morphologyEx((inside & ~vehicle.paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
     areas = np.asarray(cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32), np.uint32)
     glass = np.zeros(inside.shape, np.uint8)
     for component in (areas, _cells(srgb_to_lab(rgb).astype(np.float32), inside, unit)):
         for part, middle in _candidates(component, inside):
-            if _is_pane(part, middle, lab, inside, paint, unit):
+            if _is_pane(part, middle, vehicle):
                 glass[part] = 1
     glass = np.asarray(cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(4 * unit)) * inside, np.uint8)
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
@@ -143,12 +158,10 @@ def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels
     It is a darker tone where that one would not be seen, or is the lightest of all; the light shape is the largest that is neither a
     glint nor half of the pane. A palette without tones leaves the panes as they are.
     """
-    lab = srgb_to_lab(palette.rgb)
-    tones = np.flatnonzero(np.hypot(lab[:, 1], lab[:, 2]) < GREY)
-    if not len(tones):
+    ladder = tones_of(palette)
+    if not len(ladder):
         return labels
-    out = labels.copy()
-    ladder = tones[np.argsort(lab[tones, 0])]
+    out, lab = labels.copy(), srgb_to_lab(palette.rgb)
     rank = np.searchsorted(lab[ladder, 0], lab[:, 0] - 1e-3).clip(0, len(ladder) - 1)
     for k in range(1, int(pane.max()) + 1):
         part = (pane == k) & (labels < len(palette))

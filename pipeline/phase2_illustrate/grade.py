@@ -39,6 +39,13 @@ def lab_of(rgb: Rgb) -> Float:
     return srgb_to_lab(rgb).astype(np.float32)
 
 
+def tones_of(palette: Palette) -> NDArray[np.intp]:
+    """The palette's colourless entries, by index, from dark to light."""
+    lab = srgb_to_lab(palette.rgb)
+    tones = np.flatnonzero(np.hypot(lab[:, 1], lab[:, 2]) < GREY)
+    return tones[np.argsort(lab[tones, 0])]
+
+
 def coloured_share(lab: Float, inside: Mask, unit: float) -> Float:
     """How far a pixel counts as coloured, 0..1: by chroma, with a higher threshold in the dark, where noise has chroma too.
 

@@ -33,8 +33,8 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     """Clean plate → illustration of `side` × `side`, white where nothing is drawn, in palette colours unless grading is off.
 
     A removed plate is one calm area (`plates`), and so is a pane of glass. Shapes in the dark are those of the photograph: a redrawn
-    picture has its own. A redrawn vehicle is cut out by its own outline where that agrees with the
-    photograph's, else by the photograph's. Raises `LOW_IOU`.
+    picture has its own. A redrawn vehicle is cut out by its own outline where that agrees with the photograph's, else by the
+    photograph's. Raises `LOW_IOU`.
     """
     rgb = resized(plate.rgb, settings.side)
     matte = Matte(resized(plate.matte.alpha, settings.side), plate.matte.confidence)

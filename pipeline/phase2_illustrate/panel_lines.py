@@ -89,6 +89,12 @@ def hysteresis(strength: Float, weak: float, sure: float) -> Mask:
     return np.asarray(begun[component])
 
 
+def followed(strength: Float, crest: Mask, weak: float, sure: float) -> Mask:
+    """The lines along the crests, one pixel wide, from `sure` strength on as far as it stays above `weak`."""
+    ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    return thin(hysteresis(np.where(ridge, strength, np.float32(0)), weak, sure))
+
+
 def boundary_of(labels: NDArray[np.uint8]) -> Mask:
     """Pixels whose left or upper neighbour has another label."""
     edge = np.zeros(labels.shape, bool)
@@ -125,8 +131,7 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8], spared: Mask 
     strength *= np.sqrt(USUAL / (around + QUIET))
     crest = thinned(np.asarray(cv2.GaussianBlur(strength, (0, 0), 0.8 * unit), np.float32), direction)
     crest &= strength > HALO * cv2.dilate(strength, ellipse(6 * unit))
-    ridge = cv2.dilate(crest.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    found = thin(hysteresis(np.where(ridge, strength, np.float32(0)), WEAK, SURE))
+    found = followed(strength, crest, WEAK, SURE)
     clear = cv2.distanceTransform((~boundary_of(labels[part])).astype(np.uint8), cv2.DIST_L2, 5) > CLEARANCE * unit
     side = 2 * round(15 * unit) + 1
     crowded = cv2.blur((found & clear).astype(np.float32), (side, side)) > CROWDED / unit
