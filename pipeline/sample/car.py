@@ -15,7 +15,7 @@ from pipeline.sample.skin import Skin, Spot, paint
 from pipeline.sample.wheels import FACE, wheel
 
 # What a pixel shows.
-NOTHING, BODY, NEAR_MIRROR, FAR_MIRROR, PLATE_ID, EMBLEM_ID, LETTERING, PLATE_TEXT = range(8)
+NOTHING, BODY, NEAR_MIRROR, FAR_MIRROR, PLATE_ID, EMBLEM_ID, LETTERING, PLATE_TEXT, NUMBER = range(9)
 _MIRROR, _MIRROR_RADII = (0.56, 1.045, 0.975), (0.115, 0.078, 0.125)
 _STALK, _STALK_RADII = (0.60, 0.985, 0.84), (0.055, 0.026, 0.11)
 _DARK = 0.004  # inside the wheel openings
@@ -42,6 +42,9 @@ def _names(decals: Decals, p: Array) -> Bytes:
     x, y, z = p[:, 0], p[:, 1], p[:, 2]
     ids = np.full(len(p), BODY, np.uint8)
     ids[(z > 0.3) & (decals.lettering.at(x, y) > 0.5)] = LETTERING
+    if decals.livery:
+        ids[(z > 0.3) & (decals.livery.name.at(x, y) > 0.5)] = LETTERING
+        ids[(z > 0.3) & (decals.livery.number.at(x, y) > 0.5)] = NUMBER
     nose = x > 1.6
     ids[nose & (z > PLATE[0]) & (z < PLATE[2]) & (y > PLATE[1]) & (y < PLATE[3])] = PLATE_ID
     ids[nose & (decals.characters.at(z, y) > 0.5)] = PLATE_TEXT
@@ -66,7 +69,7 @@ def _mirror(s: Studio, d: Array, side: float) -> tuple[Array, Array]:
     reach = np.where(np.isfinite(t), t, 0)
     p = s.origin + reach[:, None] * d
     t = np.where(p[:, 0] > x - 0.02, t, np.inf)
-    shell = lacquer(s.light, s.look, d, n, n, np.zeros_like(reach), np.ones_like(reach))
+    shell = lacquer(s.light, s.look.paint, d, n, n, np.zeros_like(reach), np.ones_like(reach))
     # A black foot, as most mirrors have.
     foot = (p[:, 1] < y - 0.040)[:, None]
     shell = np.where(foot, rubber(s.light, d, n, 0.02, 0.6), shell)

@@ -20,7 +20,7 @@ _SCALE, _BAND = 2, 48
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words in the picture: `box` as fractions, `text` as written, `on` what they stand on ("plate", "door")."""
+    """Words in the picture: `box` as fractions, `text` as written, `on` what they stand on ("plate", "door", "roundel", "tailgate")."""
 
     box: Box
     text: str
@@ -33,7 +33,8 @@ class Scene:
 
     `rgb` (H, W, 3) uint8 sRGB; `mask` (H, W) bool of the vehicle (body, glass, wheels, mirrors; neither shadow nor ground).
     Boxes are x0, y0, x1, y1 as fractions of the picture. `texts` are the vehicle's; `sign` is a word on a house, with its box,
-    that belongs to the background; `paint` is the colour's name.
+    that belongs to the background; `paint` is the colour's name, `second_paint` a livery's other
+    one.
     """
 
     rgb: NDArray[np.uint8]
@@ -45,6 +46,7 @@ class Scene:
     mirrors: tuple[Box, ...]
     sign: Text | None
     paint: str
+    second_paint: str | None
 
 
 def _window(camera: Camera) -> tuple[int, int, int, int]:
@@ -116,14 +118,14 @@ def _sign(look: Look, camera: Camera, mask: NDArray[np.bool_]) -> Text | None:
     return Text(box, look.sign, "house") if inside and not mask[rows, columns].any() else None
 
 
-def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
-    """The scene of a seed at a size; the same arguments give the same bytes on one machine.
+def scene(seed: int = 42, width: int = 1600, height: int = 1066, kind: str = "car") -> Scene:
+    """The scene of a seed at a size, of one of `KINDS`; the same arguments give the same bytes on one machine.
 
     Raises ValueError for pictures too small to hold the car (below 160 x 120).
     """
     if width < 160 or height < 120:
         raise ValueError(f"the sample picture needs at least 160 x 120 pixels, not {width} x {height}")
-    look = choose(seed)
+    look = choose(seed, kind)
     row = houses.houses(look)
     camera, light = aim(look, width, height), make_light(look, row)
     studio = car.studio(look, light, decals.draw(look), camera)
@@ -138,7 +140,8 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
     mask = _solid(cover)
     plates = _found(ids, car.PLATE_ID, car.PLATE_TEXT)
     texts = [Text(box, look.plate, "plate") for box in _found(ids, car.PLATE_TEXT)]
-    texts += [Text(box, look.model, "door") for box in _found(ids, car.LETTERING)]
+    texts += [Text(box, look.team or look.model, "door") for box in _found(ids, car.LETTERING)]
+    texts += [Text(box, look.number, "roundel") for box in _found(ids, car.NUMBER)]
     return Scene(
         rgb=expose(picture, look.rng(9), 0.78 + 0.22 * look.haze),
         mask=mask,
@@ -149,4 +152,5 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
         mirrors=_found(ids, car.NEAR_MIRROR) + _found(ids, car.FAR_MIRROR),
         sign=_sign(look, camera, mask),
         paint=look.paint.name,
+        second_paint=look.second.name if look.second else None,
     )
