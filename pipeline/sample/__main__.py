@@ -56,8 +56,9 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     if options.seed < 0:
         parser.error("the seed is a number from 0 on")
+    width, height = options.size
     try:
-        s = scene(options.seed, *options.size, kind=options.kind)
+        s = scene(options.seed, width, height, options.kind)
     except ValueError as wrong:
         parser.error(str(wrong))
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -182,14 +182,15 @@ def _lamps() -> tuple[Canvas, Canvas]:
     return lamp, beam
 
 
-def _plate(look: Look) -> tuple[Canvas, Canvas]:
+def plate_sheets(look: Look, box: tuple[float, float, float, float]) -> tuple[Sheet, Sheet]:
+    """A plate's board, its rim darker, and its characters, in a box of front (z, y) coordinates."""
     plate, characters = _front(1400), _front(1400)
-    x0, y0, x1, y1 = PLATE
+    x0, y0, x1, y1 = box
     plate.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], 150)
     plate.fill([(x0 + 0.006, y0 + 0.006), (x1 - 0.006, y0 + 0.006), (x1 - 0.006, y1 - 0.006), (x0 + 0.006, y1 - 0.006)], 255)
     # Seen from the front +z runs to the left, so letters are mirrored on this sheet, unless the whole picture will be.
     characters.text(look.plate, ((x0 + x1) / 2, (y0 + y1) / 2), 0.075, 1.0, 6, not look.mirrored)
-    return plate, characters
+    return plate.sheet(), characters.sheet()
 
 
 def _front_sheets(look: Look) -> dict[str, Sheet]:
@@ -219,7 +220,7 @@ def _front_sheets(look: Look) -> dict[str, Sheet]:
         curve([(-0.075, 1.29), (0.075, 1.29), (0.085, 1.315), (0.07, 1.338), (-0.07, 1.338), (-0.085, 1.315)], closed=True, steps=4)
     )
     lamp, beam = _lamps()
-    plate, characters = _plate(look)
+    plate, characters = plate_sheets(look, PLATE)
     return {
         "screen": screen.sheet(),
         "frit": frit.sheet(),
@@ -232,8 +233,8 @@ def _front_sheets(look: Look) -> dict[str, Sheet]:
         "wipers": wipers.sheet(0.001),
         "lamp": lamp.sheet(),
         "beam": beam.sheet(0.0015),
-        "plate": plate.sheet(),
-        "characters": characters.sheet(),
+        "plate": plate,
+        "characters": characters,
     }
 
 

@@ -81,7 +81,7 @@ def choose(seed: int, kind: str = "car") -> Look:
             return replace(look, kind=kind, paint=_BLACK, dark_rims=True)
         case "livery":
             first, second = _LIVERIES[int(rng.integers(len(_LIVERIES)))]
-            number, team = str(rng.integers(3, 99)), str(rng.choice(_TEAMS))
+            number, team = str(rng.integers(11, 99)), str(rng.choice(_TEAMS))
             return replace(look, kind=kind, paint=first, second=second, number=number, team=team)
         case "pickup":
             azimuth, eye = float(np.deg2rad(rng.uniform(48, 54))), float(rng.uniform(1.62, 1.80))

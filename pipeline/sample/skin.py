@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.sample import body, livery
 from pipeline.sample.decals import Decals
-from pipeline.sample.fields import Array, Index, dot, lay, mix, reflect, schlick, smoothstep, tile, unit
+from pipeline.sample.fields import Array, Index, Sheet, dot, lay, mix, reflect, schlick, smoothstep, tile, unit
 from pipeline.sample.light import Light, lacquer, metal, rgb, rubber
 from pipeline.sample.look import Look, Paint
 
@@ -96,14 +96,19 @@ def _lamp(s: Skin, at: Spot) -> Array:
 
 def _letters(s: Skin, at: Spot) -> Array:
     """Vinyl lettering, light on dark paint and dark on light paint."""
-    r, g, b = s.look.paint.base
-    return _vinyl(s, at, rgb(0.60, 0.60, 0.60) if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.28 else rgb(0.016, 0.016, 0.020))
+    return vinyl(s.light, at, ink(s.look.paint))
 
 
-def _vinyl(s: Skin, at: Spot, ink: Array) -> Array:
+def ink(paint: Paint) -> Array:
+    """The lettering's colour on a paint."""
+    r, g, b = paint.base
+    return rgb(0.60, 0.60, 0.60) if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.28 else rgb(0.016, 0.016, 0.020)
+
+
+def vinyl(light: Light, at: Spot, ink: Array) -> Array:
     """Film of a colour."""
-    gloss = schlick(-dot(at.d, at.n), 0.04)[:, None] * s.light.around(reflect(at.d, at.n), 0.1)
-    return np.asarray(ink * s.light.diffuse(at.n) + gloss, np.float32)
+    gloss = schlick(-dot(at.d, at.n), 0.04)[:, None] * light.around(reflect(at.d, at.n), 0.1)
+    return np.asarray(ink * light.diffuse(at.n) + gloss, np.float32)
 
 
 def _second(s: Skin, at: Spot, paint: Paint) -> Array:
@@ -118,9 +123,9 @@ def _stickers(s: Skin, at: Spot, color: Array, side: Array) -> None:
     if k is None or paint is None:
         return
     lay(color, k.stripes.at(x, y) * side, lambda w: _second(s, at.some(w), paint))
-    lay(color, k.disc.at(x, y) * side, lambda w: _vinyl(s, at.some(w), rgb(0.62, 0.62, 0.61)))
+    lay(color, k.disc.at(x, y) * side, lambda w: vinyl(s.light, at.some(w), rgb(0.62, 0.62, 0.61)))
     dark = np.maximum(k.ring.at(x, y), k.number.at(x, y))
-    lay(color, dark * side, lambda w: _vinyl(s, at.some(w), rgb(0.016, 0.016, 0.020)))
+    lay(color, dark * side, lambda w: vinyl(s.light, at.some(w), rgb(0.016, 0.016, 0.020)))
     lay(color, k.name.at(x, y) * side, lambda w: _letters(s, at.some(w)))
 
 
@@ -169,12 +174,12 @@ def _emblem(s: Skin, at: Spot) -> Array:
     return mix(navy, badge, smoothstep(0.35, 0.7, mark))
 
 
-def _plate(s: Skin, at: Spot) -> Array:
+def plate(light: Light, board_sheet: Sheet, characters: Sheet, at: Spot) -> Array:
     """A flat board with pressed characters in a dark frame."""
-    board = s.decals.plate.at(at.p[:, 2], at.p[:, 1])
-    sheet: Array = rgb(0.63, 0.63, 0.60) * s.light.diffuse(unit(at.n * 0.2 + rgb(1.0, 0.05, 0.0)))
-    sheet = mix(sheet, sheet * 0.03, smoothstep(0.35, 0.65, s.decals.characters.at(at.p[:, 2], at.p[:, 1])))
-    return mix(rubber(s.light, at.d, at.n, 0.02, 0.5), sheet, smoothstep(0.7, 0.95, board))
+    board = board_sheet.at(at.p[:, 2], at.p[:, 1])
+    sheet: Array = rgb(0.63, 0.63, 0.60) * light.diffuse(unit(at.n * 0.2 + rgb(1.0, 0.05, 0.0)))
+    sheet = mix(sheet, sheet * 0.03, smoothstep(0.35, 0.65, characters.at(at.p[:, 2], at.p[:, 1])))
+    return mix(rubber(light, at.d, at.n, 0.02, 0.5), sheet, smoothstep(0.7, 0.95, board))
 
 
 def _nose(s: Skin, at: Spot, color: Array, front: Array) -> None:
@@ -188,7 +193,7 @@ def _nose(s: Skin, at: Spot, color: Array, front: Array) -> None:
     lay(color, k.chrome.at(z, y) * front, lambda w: metal(s.light, at.d[w], _tilted(at.some(w), 0.6), chrome, 0.1))
     lay(color, k.fog.at(z, y) * front, lambda w: metal(s.light, at.d[w], _tilted(at.some(w), 0.5), 0.75, 0.1))
     lay(color, smoothstep(0.05, 0.25, k.emblem.at(z, y)) * front, lambda w: _emblem(s, at.some(w)))
-    lay(color, smoothstep(0.1, 0.5, k.plate.at(z, y)) * front, lambda w: _plate(s, at.some(w)))
+    lay(color, smoothstep(0.1, 0.5, k.plate.at(z, y)) * front, lambda w: plate(s.light, k.plate, k.characters, at.some(w)))
 
 
 def _screen(s: Skin, at: Spot, color: Array, upper: Array) -> None:
