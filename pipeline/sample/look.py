@@ -25,7 +25,7 @@ PAINTS = (
     Paint("graphite", (0.055, 0.06, 0.07), 0.8),
     Paint("light blue", (0.16, 0.36, 0.52), 0.5),
 )
-_BLACK = Paint("black", (0.0045, 0.0047, 0.0055), 0.35)
+_BLACK = Paint("black", (0.0075, 0.0075, 0.008), 0.6)
 #: The body's paint and the stripes', two colour families each.
 _LIVERIES = (
     (PAINTS[2], PAINTS[1]),
@@ -78,7 +78,8 @@ def choose(seed: int, kind: str = "car") -> Look:
     look, rng = _car(seed), np.random.default_rng([seed, 10])
     match kind:
         case "dark":
-            return replace(look, kind=kind, paint=_BLACK, dark_rims=True)
+            # A bright, hazy sky: what is mirrored in black paint is all that shows its shape.
+            return replace(look, kind=kind, paint=_BLACK, dark_rims=True, haze=0.45 + 0.5 * look.haze)
         case "livery":
             first, second = _LIVERIES[int(rng.integers(len(_LIVERIES)))]
             number, team = str(rng.integers(11, 99)), str(rng.choice(_TEAMS))
