@@ -137,7 +137,7 @@ def _sign(look: Look, camera: Camera, mask: NDArray[np.bool_]) -> Text | None:
 def scene(seed: int = 42, width: int = 1600, height: int = 1066, kind: str = "car") -> Scene:
     """The scene of a seed at a size, of one of `KINDS`; the same arguments give the same bytes on one machine.
 
-    Raises ValueError for pictures too small to hold the car (below 160 x 120).
+    Raises ValueError for another kind and for pictures too small to hold the vehicle (below 160 x 120).
     """
     if width < 160 or height < 120:
         raise ValueError(f"the sample picture needs at least 160 x 120 pixels, not {width} x {height}")

@@ -87,8 +87,10 @@ def choose(seed: int, kind: str = "car") -> Look:
         case "pickup":
             azimuth, eye = float(np.deg2rad(rng.uniform(48, 54))), float(rng.uniform(1.62, 1.80))
             return replace(look, kind=kind, azimuth=azimuth, eye=eye)
-        case _:
+        case "car":
             return look
+        case _:
+            raise ValueError(f"a scene is one of {', '.join(KINDS)}, not {kind}")
 
 
 def _car(seed: int) -> Look:
