@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.palette import parse
-from pipeline.phase2_illustrate.parts import lamps, one_red, parts_of
+from pipeline.palette import Palette, parse
+from pipeline.phase2_illustrate.parts import amber, lamps, one_red, parts_of
 from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.raster import mask_iou
 from pipeline.values import PARTS, Mask, Rgb
@@ -100,3 +100,39 @@ def test_of_parts_that_overlap_the_plate_wins_then_lamp_wheel_and_glass() -> Non
     rows = np.arange(5)[:, None] * np.ones(5, int)
     got = parts_of(inside, rows >= 1, rows >= 2, rows >= 3, [rows >= 4])
     assert [PARTS[k] for k in got[:, 0]] == ["body", "glass", "wheel", "lamp", "plate"]
+
+
+def lens(colour: tuple[int, int, int], size: tuple[int, int] = (14, 10)) -> Rgb:
+    """A red panel with an oval of that colour."""
+    rgb = np.full((SIDE, SIDE, 3), (190, 25, 30), np.uint8)
+    cv2.ellipse(rgb, (200, 250), size, 0, 0, 360, colour, -1)
+    return cv2.GaussianBlur(rgb, (0, 0), 0.7)
+
+
+@pytest.mark.parametrize("glass", [(245, 130, 20), (225, 110, 25), (250, 165, 40)])
+def test_an_indicator_on_red_is_amber(glass: tuple[int, int, int]) -> None:
+    drawn, inside = labels((RED, 50, 100, 400, 300))
+    found = amber(lens(glass), inside, drawn, PALETTE, NOWHERE)
+    assert found[250, 200] == ORANGE
+    assert 250 < (found != drawn).sum() < 620  # the oval has 440
+    assert (found[~inside] == NOTHING).all()
+
+
+@pytest.mark.parametrize(
+    ("glass", "size", "palette"),
+    [
+        ((200, 40, 30), (14, 10), PALETTE),  # red glass
+        ((245, 130, 20), (2, 1), PALETTE),  # a glint
+        ((245, 130, 20), (140, 100), PALETTE),  # an orange panel
+        ((245, 130, 20), (14, 10), parse("000000,FFFFFF,FF0000,0000FF")),  # no such colour
+    ],
+)
+def test_what_is_no_indicator_stays(glass: tuple[int, int, int], size: tuple[int, int], palette: Palette) -> None:
+    drawn, inside = labels((RED, 50, 100, 400, 300))
+    assert (amber(lens(glass, size), inside, drawn, palette, NOWHERE) == drawn).all()
+
+
+def test_an_indicator_is_not_looked_for_elsewhere_or_in_nothing() -> None:
+    drawn, inside = labels((RED, 50, 100, 400, 300))
+    assert (amber(lens((245, 130, 20)), inside, drawn, PALETTE, ~NOWHERE) == drawn).all()
+    assert (amber(lens((245, 130, 20)), NOWHERE, drawn, PALETTE, NOWHERE) == drawn).all()
