@@ -12,8 +12,8 @@ from pipeline.raster import mask_iou
 from pipeline.values import PARTS, Mask, Rgb
 
 SIDE = 512
-PALETTE = parse("000000,FFFFFF,808080,FF0000,FF00FF,FFA500,0000FF")
-BLACK, WHITE, GREY, RED, MAGENTA, ORANGE, BLUE, NOTHING = range(8)
+PALETTE = parse("000000,FFFFFF,808080,FF0000,FF00FF,FFA500,0000FF,A52A2A")
+BLACK, WHITE, GREY, RED, MAGENTA, ORANGE, BLUE, BROWN, NOTHING = range(9)
 
 
 def car(middles: tuple[int, ...], half_width: int = 42, paint: int = 200) -> tuple[Rgb, Mask, Mask]:
@@ -82,6 +82,11 @@ def test_these_are_no_lamps(areas: tuple[tuple[int, int, int, int, int], ...]) -
 def test_a_caliper_inside_a_wheel_is_no_lamp() -> None:
     drawn, inside = labels((RED, 60, 200, 30, 20))
     assert not lamps(drawn, inside, PALETTE, drawn == RED).any()
+
+
+def test_the_brown_of_a_lamp_is_red() -> None:
+    drawn, inside = labels((BROWN, 60, 200, 30, 20), (RED, 70, 205, 10, 10))
+    assert (one_red(drawn, lamps(drawn, inside, PALETTE, NOWHERE), PALETTE)[200:220, 60:90] == RED).all()
 
 
 def test_the_magenta_of_a_lamp_is_red_and_that_of_other_things_stays() -> None:
