@@ -156,7 +156,8 @@ def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False
-    return _smoothed(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32), inside, unit)
+    pane = np.asarray(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32), np.uint32)
+    return _smoothed(pane, inside, unit)
 
 
 def _smoothed(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np.uint32]:
