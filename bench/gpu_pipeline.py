@@ -53,6 +53,7 @@ from bench.gpu.stages import (
     unet_step,
 )
 from model_cache import prompts
+from pipeline.neural import set_arithmetic
 from pipeline.steps import Brief
 
 DOCS = Path(__file__).parents[1] / "docs" / "benchmarks" / "gpu_pipeline.md"
@@ -296,8 +297,7 @@ def main() -> int:
         # forty times longer than the tiny networks take alone.
         torch.set_num_threads(1)
         numba.set_num_threads(1)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False  # as the worker sets them
-    torch.set_float32_matmul_precision("high")
+    set_arithmetic()
     began = time.perf_counter()
     with opened(genuine, given.volume) as bench:
         size = GENUINE if genuine else TINY

@@ -176,7 +176,7 @@ def denoise(
         step: Callable[[Tensor, Tensor], Tensor] = partial(predict, net=net, controls=acting, conditions=conditions, guidance=guidance)
         for i in numbers:
             known[1 + i] = step(latents, timesteps[i])[0]
-            # A sum, not a matrix product: those may be rounded to TF32 on a card.
+            # A sum, not a matrix product: whoever uses this loop may have those rounded to TF32 on a card.
             latents = (mix[i, :, None, None, None] * known).sum(0, keepdim=True)
             tell((i + 1) / steps)
     if not bool(torch.isfinite(latents).all()):
