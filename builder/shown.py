@@ -77,7 +77,9 @@ def status_as_table(console: Console, status: Mapping[str, Any]) -> None:
         revision = (row["revision"] or "")[:16]
         table.add_row(name, state, size(row["bytes"]), revision, row["licence"] or "?", row["commercial"] or "?")
     console.print(table)
-    console.print(f"style: {', '.join(status['styles']) or 'none'}", highlight=False)
+    triggers = {name: "no trigger known" if words is None else words or "no trigger needed" for name, words in status["triggers"].items()}
+    told = ", ".join(f"{name} ({words})" for name, words in triggers.items()) or "none"
+    console.print(f"style: {told}", highlight=False, markup=False)
     console.print(f"prompt's embeddings: {'there' if status['prompts'] else 'missing'}", highlight=False)
     console.print(f"in all: {size(status['bytes'])}, downloads: {size(status['downloads'])}", highlight=False)
     if status["builder"]:

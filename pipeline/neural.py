@@ -16,6 +16,7 @@ from model_cache.errors import BrokenModel, MissingModels
 from model_cache.needed import FAST_LORA, SCHEDULER, TEXT, uses
 from model_cache.needed import needed as needed_names
 from model_cache.reading import ReadAhead
+from model_cache.styles import beside, in_force
 from model_cache.volume import Volume
 from model_cache.warm_up import Changed, WarmUp, check, read_ahead
 from pipeline.errors import Code, JobError
@@ -100,10 +101,24 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
     with _told():
         volume.require(models_of(wanted, settings))
         if "draw" in wanted:
-            volume.style(settings.phase2.lora.file)
-            if volume.prompts() is None:
-                volume.require((TEXT,))
+            _check_prompts(volume, settings)
     return volume
+
+
+def _check_prompts(volume: Volume, settings: Settings) -> None:
+    """Raise `MissingModels` or `BrokenModel` where the drawing cannot be told its default prompt: without its embeddings and without the
+    text encoders. The embeddings are known by the texts in their file, which begin with the style's trigger."""
+    style, sdxl = volume.style(settings.phase2.lora.file), settings.phase2.sdxl
+    if style is not None and beside(style).trigger is None:
+        log.warning("style_without_trigger", style=style.name)
+    if volume.has_prompts((in_force(style, sdxl.prompt), sdxl.negative_prompt)):
+        return
+    path, lacking = volume.prompts(), volume.missing((TEXT,))
+    if path is not None and lacking:
+        reason = "its embeddings are not those of the prompts in force, and python -m builder fetch makes them anew"
+        raise BrokenModel(f"prompts/{path.name}", reason)
+    volume.require((TEXT,))
+    log.warning("prompts_not_stored", reason="the text encoders are read for the default prompt; python -m builder fetch stores it")
 
 
 @dataclass(frozen=True, slots=True)

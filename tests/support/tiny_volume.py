@@ -3,6 +3,7 @@
 `python -m tests.support.tiny_volume FOLDER` builds one by hand. Seeds are fixed: two volumes hold the same bytes.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -55,12 +56,16 @@ def replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def write_style(volume: Path, name: str = "style", form: LoraForm = "diffusers", seed: int = 1, extent: float = 0.2) -> Path:
-    """Install a style LoRA that changes what the UNet of this volume draws; `extent` says how much."""
+def write_style(
+    volume: Path, name: str = "style", form: LoraForm = "diffusers", seed: int = 1, extent: float = 0.2, trigger: str | None = None
+) -> Path:
+    """Install a style LoRA that changes what the UNet of this volume draws; `extent` says how much, `trigger` what is said beside it."""
     path = volume / "styles" / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)  # it may be a link
     write_lora(path, _unet_of(volume), form, seed, extent)
+    if trigger is not None:
+        replace(path.with_suffix(".style.json"), json.dumps({"trigger": trigger}).encode())
     return path
 
 

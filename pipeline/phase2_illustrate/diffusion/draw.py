@@ -13,6 +13,7 @@ from torch import Tensor
 from model_cache import prompts as kept_prompts
 from model_cache.cache import ModelCache, Prepared
 from model_cache.errors import MissingModels
+from model_cache.styles import in_force
 from pipeline.phase2_illustrate.diffusion.denoise import UNET, Control, Net, control_picture, decode, denoise, encode, prepare
 from pipeline.phase2_illustrate.diffusion.nets import NetOptions, controlnet, load_compiled, unet, vae
 from pipeline.phase2_illustrate.diffusion.noise_schedule import Schedule, schedule
@@ -63,6 +64,8 @@ class _Wish:
 def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, few_step: Path | None, prompts: Path | None) -> Redraw:
     """The step that draws. `style`, `few_step`: LoRA files, None where not installed; `prompts`: the kept embeddings of a prompt.
 
+    Every prompt is told with the style's trigger in front (`model_cache.styles`).
+
     What it returns raises `ValueError` for pictures that are no square of a multiple of 64, `MissingModels`, `BrokenModel` (a LoRA file
     that does not fit included), and `RuntimeError` naming the net whose answer was no picture.
     """
@@ -89,7 +92,7 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
         plan = planned(brief.steps, brief.strength, brief.few_step)
         wishes = _wishes(brief, settings)
         nets = {UNET: unet(options, fusions), **{wish.net: controlnet(wish.net, options) for wish in wishes}}
-        told = embeddings(brief.prompt, brief.negative_prompt)
+        told = embeddings(in_force(style, brief.prompt), brief.negative_prompt)
         with torch.inference_mode():
             start, fresh = _noise(cache, vae(options), rgb, brief, plan)
             net = _nets(cache, nets)
