@@ -88,6 +88,8 @@ def _shallow(volume: Path, model: Model, record: ModelRecord | None) -> Iterator
     expected = model.source.repository or model.source.url
     if record.source != expected:
         yield finding("", f"it was fetched from {record.source}, the catalogue says {expected}")
+    elif not model.source.allows(record.revision):
+        yield finding("", f"it is of revision {record.revision}, the catalogue says {model.source.revision}")
     for path in sorted(home.rglob("*")):
         file = path.relative_to(home).as_posix()
         if not path.is_dir() and file not in record.files:

@@ -171,3 +171,16 @@ def test_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.safetensors is no safetensors file"):
         read_header(path)
+
+
+def test_revisions_that_the_catalogue_names(tmp_path: Path) -> None:
+    catalogue = load_catalogue()
+    named = {name: model.source.revision for name, model in catalogue.items() if model.source.revision}
+    assert named == {"sam2": "665f8e2", "depth-anything": "5426e4f", "zoedepth": "f364d4c"}
+    assert catalogue["sam2"].source.allows("665f8e2" + "0" * 33)
+    assert not catalogue["sam2"].source.allows("0" * 40)
+    assert catalogue["sam"].source.allows("0" * 40)
+    own = tmp_path / "own.yaml"
+    own.write_text('sam: {source: {repository: a/b, revision: "main"}}')
+    with pytest.raises(ValueError, match=r"own\.yaml: sam\.source\.revision"):
+        load_catalogue(own)
