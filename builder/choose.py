@@ -12,7 +12,7 @@ from builder.errors import BuilderError, WrongOption
 from model_cache import styles
 from model_cache.catalogue import Model, load_catalogue
 from model_cache.errors import BrokenModel, MissingModels
-from model_cache.needed import FAST_LORA, TEXT
+from model_cache.needed import FAST_LORA, TEXT, Chosen
 from model_cache.needed import needed as model_names
 from model_cache.volume import Volume
 from pipeline.variables import variable
@@ -59,7 +59,9 @@ def needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """
     steps, draw = settings["steps"], settings["phase2"]
     neural = [step for step in ("find", "matte", "mask", "inpaint", "draw", "upscale") if steps.get(step, "auto") != "classical"]
-    names = model_names(neural, settings["phase1"]["segmenter"], draw["depth"], draw["controlnet"]["nets"])
+    first, second = settings["phase0"], settings["phase1"]
+    chosen = Chosen(second["detector"], first["matte"], second["segmenter"], draw["depth"], draw["controlnet"]["nets"])
+    names = model_names(neural, chosen)
     return (*names, FAST_LORA, TEXT) if "draw" in neural else names
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from model_cache.catalogue import load_catalogue
 from model_cache.errors import BrokenModel, MissingModels
-from model_cache.needed import FAST_LORA, SCHEDULER, TEXT, uses
+from model_cache.needed import FAST_LORA, SCHEDULER, TEXT, Chosen, uses
 from model_cache.needed import needed as needed_names
 from model_cache.reading import ReadAhead
 from model_cache.styles import beside, in_force
@@ -45,18 +45,19 @@ Answer = TypeVar("Answer")
 log = structlog.get_logger()
 
 
-def _choice(wanted: frozenset[str], settings: Settings) -> tuple[frozenset[str], str, str, str]:
-    return wanted, settings.phase1.segmenter, settings.phase2.depth, settings.phase2.controlnet.nets
+def _chosen(settings: Settings) -> Chosen:
+    phase1, phase2 = settings.phase1, settings.phase2
+    return Chosen(phase1.detector, settings.phase0.matte, phase1.segmenter, phase2.depth, phase2.controlnet.nets)
 
 
 def uses_of(wanted: frozenset[str], settings: Settings) -> tuple[tuple[str, ...], ...]:
     """The networks that the wanted steps have on the card, in the order of a job: each time those that are needed together."""
-    return tuple(use for use in uses(*_choice(wanted, settings)) if use != (SCHEDULER,))
+    return tuple(use for use in uses(wanted, _chosen(settings)) if use != (SCHEDULER,))
 
 
 def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
     """The models that the wanted steps cannot do without, in the order of their use."""
-    return needed_names(*_choice(wanted, settings))
+    return needed_names(wanted, _chosen(settings))
 
 
 def fast_lora(volume: Volume) -> Path | None:
@@ -290,7 +291,7 @@ def _served(cache: "ModelCache", volume: Volume, wanted: frozenset[str], setting
     if "find" in wanted:
         from pipeline.phase1_sanitize.find_neural import make_find  # noqa: PLC0415
 
-        find = _guard(cache, make_find(cache))
+        find = _guard(cache, make_find(cache, settings.phase1.detector))
         served = replace(served, find=find, locate=make_locate(find, settings.phase0.vehicle_score))
     if "mask" in wanted:
         from pipeline.phase1_sanitize.mask_neural import make_mask  # noqa: PLC0415
@@ -305,7 +306,7 @@ def _served(cache: "ModelCache", volume: Volume, wanted: frozenset[str], setting
     if "matte" in wanted:
         from pipeline.phase0_vehicle.birefnet import make_look  # noqa: PLC0415
 
-        served = replace(served, look=_guard(cache, make_look(cache, settings.phase0.matte_side)))
+        served = replace(served, look=_guard(cache, make_look(cache, settings.phase0.matte_side, settings.phase0.matte)))
     if "draw" in wanted:
         from pipeline.phase2_illustrate.diffusion.depth import make_depth  # noqa: PLC0415
 

@@ -42,7 +42,7 @@ def build_model(folder: Path, name: str) -> None:
     torch.manual_seed(zlib.crc32(name.encode()))
     home = folder / "models" / name
     home.mkdir(parents=True, exist_ok=True)
-    _WRITERS[name](home)
+    (_WRITERS | _OTHERS)[name](home)
 
 
 def copy_volume(volume: Path, folder: Path) -> Path:
@@ -128,12 +128,16 @@ def _controlnet(folder: Path) -> None:
     tiny_vision.save(_disturbed(ControlNetModel(conditioning_embedding_out_channels=(8, 8, 16, 16), **_BACKBONE)), folder)
 
 
-def _controlnet_union(folder: Path) -> None:
+def _controlnet_union_promax(folder: Path) -> None:
+    _controlnet_union(folder, kinds=8)
+
+
+def _controlnet_union(folder: Path, kinds: int = 6) -> None:
     from diffusers import ControlNetUnionModel
 
     net = ControlNetUnionModel(
         conditioning_embedding_out_channels=(8, 8, 16, 16),
-        num_control_type=6,
+        num_control_type=kinds,
         num_trans_channel=32,  # its own transformer works at the first block's width
         num_trans_head=4,
         num_proj_channel=32,
@@ -248,6 +252,13 @@ _WRITERS: dict[str, Callable[[Path], None]] = {
     "controlnet-canny": _controlnet,
     "controlnet-union": _controlnet_union,
     "realesrgan-anime": _realesrgan,
+}
+#: Other choices of the catalogue, which `build` leaves out: `build_model` writes one.
+_OTHERS: dict[str, Callable[[Path], None]] = {
+    "mm-grounding-dino": tiny_vision.mm_grounding_dino,
+    "birefnet-hr": _birefnet,
+    "birefnet-hr-matting": _birefnet,
+    "controlnet-union-promax": _controlnet_union_promax,
 }
 
 if __name__ == "__main__":
