@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from builder import doctor as module
+from builder import doctor_limits as limits
 from builder.doctor import doctor
 from builder.doctor_page import Check, ModelRow, Report, page
 from builder.doctor_sample import Answer, Picture, Sample, corners, make_sample
@@ -124,6 +125,9 @@ def test_every_step_is_shown(whole) -> None:
     assert "Strength 0.9 (yours)" in text
     assert "verify --only realesrgan-anime reads its files" in text
     assert verdicts["upscale"] == "Look here"  # a random enlarger keeps no colour
+    for section, limit in {"find": limits.PLATE, "masks": limits.WITHIN, "depth": limits.DEPTH, "upscale": limits.KEPT}.items():
+        (name, why), *_ = limits.told(limit).items()
+        assert {name, why} <= set(sections.words[section])  # each verdict's limit stands beside it, with its reason
 
 
 def test_a_style_without_a_trigger_and_a_stale_prompt_are_suspicious(volume: Path, tmp_path: Path) -> None:
