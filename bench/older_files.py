@@ -61,9 +61,9 @@ def answers(name: str, net: Any) -> dict[str, Tensor]:
 
 def write(folder: Path) -> None:
     """The networks' files, each as `folder/models/NAME`, and what they answer as `folder/NAME.safetensors`."""
-    library: Any = sys.modules["transformers"]  # another object than what `import` bound, as the library replaces itself
-    if not hasattr(library, "Sam2ImageProcessor"):  # its name until 5.0
-        library.Sam2ImageProcessor = library.Sam2ImageProcessorFast
+    if not hasattr(transformers, "Sam2ImageProcessor"):  # its name until 5.0
+        older = transformers.Sam2ImageProcessorFast
+        setattr(sys.modules["transformers"], "Sam2ImageProcessor", older)  # noqa: B010 - the library has replaced itself by now
     for name, writer in WRITERS.items():
         home = folder / "models" / name
         home.mkdir(parents=True, exist_ok=True)
