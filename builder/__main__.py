@@ -23,6 +23,7 @@ from builder.prune import spare
 from builder.status import status_of
 from builder.tell import size, voices
 from builder.workspace import only_builder
+from model_cache.needed import TEXT
 from pipeline.variables import variable
 
 app = typer.Typer(
@@ -77,6 +78,12 @@ _GIVEN = typer.Option(
 _EMBEDDED = typer.Option("--embedded", help="The classical engine's two networks (NETWORKS_PATH; default: .networks beside the code).")
 
 _UPDATE = typer.Option("--update", help="Take the present revision of these models.", metavar="NAME,…", show_default=False)
+_TRIGGER = typer.Option(
+    "--trigger",
+    help="The words that the style answers to; '' where it needs none (default: as the file's metadata or its trainer's files say).",
+    metavar="WORDS",
+    show_default=False,
+)
 
 Volume = Annotated[Path | None, _VOLUME]
 Only = Annotated[str | None, _ONLY]
@@ -178,16 +185,17 @@ def convert(
 
 @app.command("add-style")
 def add_style(
-    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers or kohya do.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers, PEFT or kohya do.", show_default=False)],
     volume: Volume = None,
     name: Annotated[str | None, typer.Option("--name", help="Name on the volume (default: the file's).", show_default=False)] = None,
+    trigger: Annotated[str | None, _TRIGGER] = None,
+    config: Config = None,
 ) -> None:
-    """Install a style: a LoRA file, checked against the volume's drawing network."""
-    from builder.add_style import add_style as install  # noqa: PLC0415 - imports safetensors and torch
+    """Install a style: a LoRA file, checked against the volume's drawing network.
 
-    folder = _volume(volume)
-    with only_builder(folder):
-        _print(str(install(folder, file, name)))
+    Every prompt then begins with its trigger, and the default prompt's stored embeddings are made anew.
+    """
+    work.add_style(_volume(volume), config, file, name, trigger)
 
 
 @app.command()
@@ -218,7 +226,7 @@ def verify(
             found = look(folder, choice.names, not quick, meter)
         else:
             there = {path.name for path in (folder / "models").glob("*")} | set(records_of(folder))
-            found = look(folder, None, not quick, meter)
+            found = look(folder, None, not quick, meter, choice.prompt if TEXT in choice.names else None)
             found += look(folder, [name for name in choice.to_serve if name not in there], not quick, meter)
     if json_:
         _print(json.dumps({"volume": str(folder), "right": not found, "findings": [asdict(it) for it in found]}, indent=2))

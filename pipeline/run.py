@@ -63,7 +63,7 @@ def vehicle_settings(settings: Settings) -> VehicleSettings:
 
 def sanitize_settings(settings: Settings) -> SanitizeSettings:
     """Phase 1's own parameters from the settings file."""
-    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "segmenter"}))
+    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "detector", "segmenter"}))
 
 
 def illustrate_settings(job: Job, steps: Steps, settings: Settings) -> tuple[IllustrateSettings, tuple[str, ...]]:
