@@ -101,7 +101,7 @@ def _attempt(sent: _Sent, worker: Worker, progress: Progress) -> Delivered:
 
 def _perform(sent: _Sent, worker: Worker, progress: Progress, account: Account) -> Delivered:
     began = time.perf_counter()
-    job = read(sent.pictures.named(sent.raw))
+    job = read(sent.pictures.named(sent.raw), worker.environment.library)
     account.size = job.size
     check_generation(job, worker.steps)
     bucket = worker.bucket if sent.s3_config is None else _own_bucket(sent.s3_config, worker)
