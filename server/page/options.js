@@ -55,7 +55,7 @@ export function createOptions(palette) {
 
   const [styles] = group('Named styles', 'palette name, preset, locks', false,
     field('Palette name', style, 'In place of the colours above, such as greys, classic or poster. A wrong name lists all.'),
-    field('Preset', saved, 'A saved set of settings, such as catalogue, lineart or sticker; what differs from a default here wins.'),
+    field('Saved preset', saved, 'A saved set of settings, such as catalogue, lineart or sticker; what differs from a default here wins.'),
     field('Colour locks', locks, 'JSON. Each locks a part (glass, wheels, body) or a point ([x, y], shares of the photo) to a colour.'));
   const [picture] = group('Picture', 'background, size, detail', false,
     field('Background', background, 'What stands behind the vehicle.'),
