@@ -24,7 +24,7 @@ STEP = 8.0  # L* by which it has to differ
 PAINT, OF_PAINT = 0.12, 30.0  # share of the body from which a hue is its paint, and degrees that belong to it
 BLACK = 0.6  # share of the body in its darkest tone, above which that is the paint, and no trim
 SPECK = 0.002  # share of the vehicle below which a paint's area of its own is a spoke, a badge, a bar of the grille
-RIM = 0.7  # a rim's radius over its wheel's
+RIM = 0.76  # a rim's radius over its wheel's
 DARK_RIM = 0.85  # share of a rim in its darkest tone, above which that is the rim's colour, and not the gaps'
 
 #: (S, S) bool with what each pixel in it is to be: 0 the lock's colour, -1 its shade, 1 its light.
@@ -125,7 +125,7 @@ def _wheel(drawn: _Drawn, area: Mask) -> Steps:
     cv2.ellipse(disc, middle, axes, 0, 0, 360, 1, -1)
     dark = drawn.labels == drawn.darkest
     rim = area & (disc > 0)
-    lit = area & ~dark
+    lit = rim & ~dark
     paint = _paint(drawn)
     if paint is not None and paint[1]:
         lit &= ~paint[0]
