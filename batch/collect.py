@@ -97,7 +97,7 @@ def keep(folder: Path, key: str, result: Mapping[str, Any], photo: Path | None) 
     if photo is not None:
         _before(photo, staging / BEFORE)
     _after(staging / "preview.png", staging / AFTER)
-    (staging / RESULT_NAME).write_text(json.dumps(dict(result), indent=2, ensure_ascii=False), "utf-8")
+    (staging / RESULT_NAME).write_text(json.dumps(dict(result), ensure_ascii=False), "utf-8")
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(kept, ignore_errors=True)
     staging.rename(kept)

@@ -94,7 +94,8 @@ class Ledger:
         self._db = connect(folder / NAME)
         self.run = 1 + (self._db.execute("SELECT max(run) FROM items").fetchone()[0] or 0)
         self.secret = self._fact("secret", secrets.token_urlsafe(24))
-        self.spent, self.answers = self._db.execute("SELECT total(cost), total(tries) FROM tasks").fetchone()
+        spent, answers = self._db.execute("SELECT total(cost), total(tries) FROM tasks").fetchone()
+        self.spent, self.answers = float(spent), int(answers)
 
     def _fact(self, name: str, value: str) -> str:
         self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
