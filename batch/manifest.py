@@ -106,7 +106,7 @@ def _checked(number: int, count: int, row: dict[str, Any], settings: Mapping[str
     files = {key: path for key in PATHS if (path := _file(key, keys.get(key), folder)) is not None}
     left = {key: given for key, given in keys.items() if key not in files}
     for key in files.keys() & {key for key, base64 in PATHS.items() if base64 in left}:
-        raise JobError(Code.INVALID_INPUT, f"give exactly one of {key} and {PATHS[key]}")
+        raise JobError(Code.INVALID_INPUT, f"Give exactly one of {key} and {PATHS[key]}.")
     read(left | {PATHS[key]: _ELSEWHERE for key in files})
     return Line(number, name, left, files)
 
