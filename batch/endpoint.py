@@ -52,7 +52,7 @@ class Endpoint:
         """Cancel a job; what RunPod says of it then. Raises `Gone`, `Unavailable`."""
         return await self._asked("POST", f"cancel/{job_id}", patience=10.0)
 
-    async def _asked(self, method: str, route: str, body: bytes | None = None, patience: float = 240.0) -> dict[str, Any]:
+    async def _asked(self, method: str, route: str, body: bytes | None = None, patience: float | None = None) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
 
         async def once() -> dict[str, Any]:

@@ -29,9 +29,9 @@ def _pause(state: RetryCallState) -> float:
     return max(min(asked, PATIENCE), wait_random_exponential(multiplier=0.25, max=LONGEST_PAUSE)(state))
 
 
-async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: float = PATIENCE) -> Made:
+async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: float | None = None) -> Made:
     """What the request answers once it does not raise `PassingError` or a fault of the transport. Raises `Unavailable` after `patience`
-    seconds; `where` names the endpoint in its sentence."""
+    seconds (`PATIENCE`); `where` names the endpoint in its sentence."""
 
     async def once() -> Made:
         try:
@@ -39,7 +39,9 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
         except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as fault:
             raise PassingError(_told(fault)) from fault
 
-    tries = AsyncRetrying(retry=retry_if_exception_type(PassingError), wait=_pause, stop=stop_after_delay(patience), reraise=True)
+    tries = AsyncRetrying(
+        retry=retry_if_exception_type(PassingError), wait=_pause, stop=stop_after_delay(patience or PATIENCE), reraise=True
+    )
     try:
         return await tries(once)
     except PassingError as last:

@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 ) STRICT;
 CREATE INDEX IF NOT EXISTS tasks_by_state ON tasks (state, run, position);
 -- Digests of files that were read, so that an unchanged file is not read again.
-CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, digest TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS digests (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
 
@@ -129,7 +129,8 @@ class Ledger:
         )
         self._db.execute(
             "INSERT INTO tasks (key, position, run, job, photo, matte) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
-            " run = excluded.run, position = excluded.position, photo = excluded.photo, matte = excluded.matte,"
+            " position = CASE WHEN run = excluded.run THEN min(position, excluded.position) ELSE excluded.position END, run = excluded.run,"
+            " photo = excluded.photo, matte = excluded.matte,"
             " job = CASE WHEN state = 'waiting' THEN excluded.job ELSE job END",
             (key, position, self.run, json.dumps(dict(item.keys)), photo, matte),
         )

@@ -18,37 +18,35 @@ from pipeline.palette import shown
 
 #: Names that pictures have; what they really are the engine finds out.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".avif", ".heic", ".heif", ".tif", ".tiff", ".bmp"})
-#: Bytes of a file that are read at a time.
-_CHUNK = 1 << 20
 
 
 class Digests:
-    """SHA-256 of files, remembered in the ledger's file: a file of the same size and time of change is not read again."""
+    """SHA-256 of files, remembered in the ledger's file: an unchanged file is not read again."""
 
     def __init__(self, folder: Path) -> None:
         self._db: sqlite3.Connection = ledger.connect(folder / ledger.NAME)
 
     def of(self, path: Path) -> str:
-        """The digest of the file's content, from before any change during the reading. Raises OSError."""
-        there = path.stat()
-        known = self._db.execute(
-            "SELECT digest FROM digests WHERE path = ? AND size = ? AND mtime_ns = ?", (str(path), there.st_size, there.st_mtime_ns)
-        ).fetchone()
+        """The digest of the file's content. Raises OSError."""
+        stamp = _stamp(path)
+        known = self._db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
         if known is not None:
             return str(known[0])
-        digest = hashlib.sha256()
         with path.open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        found, after = f"sha256:{digest.hexdigest()}", path.stat()
-        if (after.st_size, after.st_mtime_ns) == (there.st_size, there.st_mtime_ns):
-            values = (str(path), there.st_size, there.st_mtime_ns, found)
-            self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", values)
+            found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
+        if _stamp(path) == stamp:  # else it was changed meanwhile
+            self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (str(path), stamp, found))
         return found
 
     def close(self) -> None:
         """Close the connection."""
         self._db.close()
+
+
+def _stamp(path: Path) -> str:
+    """What changes with a file's content: its size, times of change, and number on the disk."""
+    there = path.stat()
+    return f"{there.st_size}:{there.st_mtime_ns}:{there.st_ctime_ns}:{there.st_ino}"
 
 
 @dataclass(frozen=True, slots=True)

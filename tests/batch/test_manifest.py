@@ -17,6 +17,7 @@ def lines(path, **settings):
     return list(manifest.lines(path, settings))
 
 
+# ruff: noqa: E501
 BAD = {
     "wrong column": ("a.csv", b"id,image_url,palete\nx,u,v\n", "line 1", "unknown column 'palete'; did you mean 'palette_hex_list'?"),
     "no column": ("a.csv", b"id,,image_url\n", "line 1", "unknown column ''"),
@@ -97,10 +98,10 @@ def test_a_path_is_a_file_beside_the_manifest(tmp_path):
 
 
 def test_settings_for_all_are_checked():
-    assert manifest.settings_of(["size=2048", "remove=", "stroke={\"width\": 3}"]) == {"size": 2048, "remove": [], "stroke": {"width": 3}}
-    for given, sentence in {"size": "key=value", "size=big": "must be a whole number", "sizes=1": "did you mean 'size'"}.items():
+    assert manifest.settings_of(["size=2048", "remove=", 'stroke={"width": 3}']) == {"size": 2048, "remove": [], "stroke": {"width": 3}}
+    for text, sentence in {"size": "key=value", "size=big": "must be a whole number", "sizes=1": "did you mean 'size'"}.items():
         with pytest.raises(WrongUse, match=sentence):
-            manifest.check_settings(manifest.settings_of([given]))
+            manifest.check_settings(manifest.settings_of([text]))
 
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
