@@ -1,7 +1,11 @@
 """`gallery.html`: one page that opens from disk and shows every picture before and after."""
 
+import base64
+import hashlib
 import json
 import os
+import re
+from html import escape
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import IO, Any
@@ -18,8 +22,7 @@ class Gallery:
     """The page while it is written: its head, a line of data for each row, its end."""
 
     def __init__(self, file: IO[bytes], folder: Path, title: str) -> None:
-        page = (package_files("batch") / "page.html").read_text("utf-8").replace("TITLE", _text(title))
-        head, self._end = page.split("/*ROWS*/")
+        head, self._end = _page(title)
         self._file, self._folder = file, folder
         self._between = b""
         file.write(head.encode())
@@ -70,5 +73,16 @@ def _href(path: str | None) -> str | None:
     return None if path is None else quote(os.fsencode(path))
 
 
-def _text(text: str) -> str:
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+def _page(title: str) -> tuple[str, str]:
+    """The page before and after the rows. Its policy allows no script but its own, and no request but for pictures."""
+    here, viewer = package_files("batch") / "page", package_files("pipeline.outputs") / "viewer"
+    script = (here / "gallery.js").read_text("utf-8")
+    parts = {
+        "{{title}}": escape(title),
+        "{{style}}": (viewer / "viewer.css").read_text("utf-8") + (here / "gallery.css").read_text("utf-8"),
+        "{{script}}": script,
+        "{{digest}}": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+    page = re.sub(r"\{\{(title|style|script|digest)\}\}", lambda found: parts[found[0]], (here / "gallery.html").read_text("utf-8"))
+    head, _, end = page.partition("{{rows}}")
+    return head, end
