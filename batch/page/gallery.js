@@ -3,7 +3,7 @@
 const rows = JSON.parse(document.getElementById('rows').textContent);
 const $ = id => document.getElementById(id);
 const LEAST_WIDTH = 330, HEIGHT = 250, BEYOND = 2; // a card's width and height, pixels; rows of cards kept above and below the view
-let shown = rows, columns = 1, width = LEAST_WIDTH, current = 0;
+let shown = rows, columns = 1, width = LEAST_WIDTH, current = 0, opened = 0;
 const cards = new Map(); // index in `shown` → its element
 
 function h(name, properties, ...children) {
@@ -152,6 +152,7 @@ function at(percent) {
 function open(index) {
   const row = shown[index], link = (href, text) => href && h('a', { href, target: '_blank', rel: 'noopener' }, text);
   select(index);
+  opened = index;
   $('name').textContent = row.id;
   $('links').replaceChildren(...[link(row.svg, 'SVG'), link(row.png, 'PNG'), link(row.report, 'Report')].filter(Boolean));
   $('stage').replaceChildren(...stage(row));
@@ -167,7 +168,7 @@ function open(index) {
 }
 
 function step(by) {
-  const index = current + by;
+  const index = opened + by;
   if (index >= 0 && index < shown.length) open(index);
 }
 
@@ -198,7 +199,7 @@ $('at').addEventListener('input', () => at($('at').value));
 $('previous').addEventListener('click', () => step(-1));
 $('next').addEventListener('click', () => step(1));
 $('close').addEventListener('click', () => $('large').close());
-$('large').addEventListener('close', () => go(current));
+$('large').addEventListener('close', () => go(opened)); // the browser has given the focus to the card of before
 $('theme').addEventListener('click', () => {
   const root = document.documentElement, dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
   root.dataset.theme = dark ? 'light' : 'dark';
