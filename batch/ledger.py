@@ -131,7 +131,7 @@ class Ledger:
             "INSERT INTO tasks (key, position, run, job, photo, matte) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET"
             " position = CASE WHEN run = excluded.run THEN min(position, excluded.position) ELSE excluded.position END, run = excluded.run,"
             " photo = excluded.photo, matte = excluded.matte,"
-            " job = CASE WHEN state = 'waiting' THEN excluded.job ELSE job END",
+            " job = CASE WHEN state = 'waiting' AND run <> excluded.run THEN excluded.job ELSE job END",
             (key, position, self.run, json.dumps(dict(item.keys)), photo, matte),
         )
         return before is None or before[0] != key
