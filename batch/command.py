@@ -37,7 +37,7 @@ COMPLETED, SOME_FAILED, WRONG, OVER_BUDGET, INTERRUPTED = 0, 3, 2, 4, 130
 #: Seconds between two writings of the results while the batch goes on, and how much longer than the writing itself.
 _RESULTS_EVERY, _RESULTS_SHARE = 15.0, 20.0
 
-app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
+app = typer.Typer(add_completion=False, rich_markup_mode="markdown", pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True, slots=True)

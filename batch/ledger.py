@@ -88,7 +88,8 @@ class Row:
 
 
 class Ledger:
-    """The open ledger of one run. `run` numbers the runs of a folder."""
+    """The open ledger of one run. `run` numbers the runs of a folder; `spent` and `answers` are what all tasks cost and how often they were
+    answered; `changes` grows with everything that the results tell."""
 
     def __init__(self, folder: Path) -> None:
         self._db = connect(folder / NAME)
@@ -96,15 +97,11 @@ class Ledger:
         self.secret = self._fact("secret", secrets.token_urlsafe(24))
         spent, answers = self._db.execute("SELECT total(cost), total(tries) FROM tasks").fetchone()
         self.spent, self.answers = float(spent), int(answers)
+        self.changes = 0
 
     def _fact(self, name: str, value: str) -> str:
         self._db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
         return str(self._db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()[0])
-
-    @property
-    def changes(self) -> int:
-        """A number that grows with every change made by this run."""
-        return self._db.total_changes
 
     def close(self) -> None:
         """Close the file."""
@@ -189,7 +186,7 @@ class Ledger:
                 json.dumps(dict(answer.files)), answer.error, answer.passing, answer.seconds, cost, now, key,
             ),
         )  # fmt: skip
-        self.spent, self.answers = self.spent + cost, self.answers + 1
+        self.spent, self.answers, self.changes = self.spent + cost, self.answers + 1, self.changes + 1
 
     def answer(self, key: str) -> tuple[dict[str, Any], dict[str, str]]:
         """The result of a task that was answered, and where its files lie: name → address."""
@@ -203,6 +200,7 @@ class Ledger:
     def not_fetched(self, key: str, error: str) -> None:
         """A task's files could not be fetched: it stays answered, and the next run tries again to fetch them."""
         self._db.execute("UPDATE tasks SET error = ? WHERE key = ?", (error, key))
+        self.changes += 1
 
     def unplaced(self, key: str) -> list[str]:
         """The ids of a task's items that have not got its files yet."""
@@ -213,6 +211,7 @@ class Ledger:
         with self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany("UPDATE items SET placed = 1 WHERE id = ?", [(each,) for each in ids])
+        self.changes += 1
 
     def late(self, since: int = 0) -> list[str]:
         """The completed tasks of which an item, from this position on, has not got its files yet."""

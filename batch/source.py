@@ -98,7 +98,7 @@ def _folder(folder: Path, output: Path, settings: Mapping[str, Any]) -> Source:
             name = path.relative_to(folder).as_posix()
             yield Item(_id(name), name, settings, identity, path)
 
-    return Source(str(folder), SETTLE / 2, check, items)
+    return Source(folder.name, SETTLE / 2, check, items)
 
 
 def _id(name: str) -> str:
@@ -133,7 +133,7 @@ def _manifest(path: Path, settings: Mapping[str, Any], bucket: Callable[[str], B
             identity = _digest(digests, photo) if photo else _identity(line.keys, bucket)
             yield Item(line.id, _bare(origin), line.keys, identity, _resolved(photo), _resolved(matte), matte_identity)
 
-    return Source(str(path), 2.0, lambda: manifest.check(path, settings), items)
+    return Source(path.name, 2.0, lambda: manifest.check(path, settings), items)
 
 
 def _resolved(path: Path | None) -> Path | None:
