@@ -1,5 +1,6 @@
 """Requests that are patient: what may pass is tried again, with growing pauses, for some minutes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -39,6 +40,10 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
         except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as fault:
             raise PassingError(_told(fault)) from fault
 
+    try:
+        return await once()  # without the library, whose own work would be a good part of a quick request's
+    except PassingError as first:
+        await asyncio.sleep(min(first.wait, LONGEST_PAUSE))
     tries = AsyncRetrying(
         retry=retry_if_exception_type(PassingError), wait=_pause, stop=stop_after_delay(patience or PATIENCE), reraise=True
     )

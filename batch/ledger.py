@@ -19,6 +19,8 @@ NAME = "ledger.sqlite"
 VERSION = 1
 #: Milliseconds that a write waits for the other connection of the same run, which keeps digests.
 BUSY_MS = 20_000
+#: KiB of pages that a connection keeps in memory.
+CACHE_KIB = 512
 
 _TABLES = """
 -- Items are what the source named, in its order; `run` is the last run that saw them.
@@ -52,7 +54,9 @@ def connect(path: Path) -> sqlite3.Connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version not in (0, VERSION):
             raise WrongUse(f"{path} is of another version of this program ({version}, not {VERSION}); name a new folder.")
-        connection.executescript(f"PRAGMA busy_timeout={BUSY_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; {_TABLES}")
+        connection.executescript(
+            f"PRAGMA busy_timeout={BUSY_MS}; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-{CACHE_KIB}; {_TABLES}"
+        )
         connection.execute(f"PRAGMA user_version={VERSION}")
     except sqlite3.DatabaseError as error:
         raise WrongUse(f"{path} cannot be used as a ledger: {error}.") from error
