@@ -76,6 +76,8 @@ def _candidates(component: NDArray[np.uint32], inside: Mask) -> Iterator[tuple[M
     top, height, area = rows[0], np.ptp(rows) + 1, int(inside.sum())
     found = cc3d.statistics(component)
     for k in range(1, len(found["voxel_counts"])):
+        if not found["voxel_counts"][k]:  # a cell of which nothing is left: it has no place
+            continue
         middle = float((found["centroids"][k][0] - top) / height)
         ends = (found["bounding_boxes"][k][0].stop - top) / height
         if SMALLEST * area <= found["voxel_counts"][k] <= LARGEST * area and middle <= MIDDLE and ends <= LOWEST:
