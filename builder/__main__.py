@@ -23,7 +23,7 @@ from builder.prune import prune as work_off
 from builder.prune import spare
 from builder.status import status_of
 from builder.tell import size, voices
-from builder.train.shell import train_style
+from builder.train.shell import make_pairs, train_style
 from builder.workspace import only_builder
 
 app = typer.Typer(
@@ -134,6 +134,7 @@ def add_style(
         _print(str(install(folder, file, name)))
 
 
+app.command("make-pairs")(make_pairs)
 app.command("train-style")(train_style)
 
 

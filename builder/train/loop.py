@@ -48,9 +48,11 @@ def optimizer_of(nets: Nets, options: Options) -> tuple[torch.optim.Optimizer, s
     kind: Any = torch.optim.AdamW
     if nets.device.type == "cuda":
         try:
-            from bitsandbytes.optim import AdamW8bit as kind  # type: ignore[import-not-found]  # noqa: PLC0415, N813 - optional
+            import bitsandbytes  # type: ignore[import-not-found]  # noqa: PLC0415 - optional
+
+            kind = bitsandbytes.optim.AdamW8bit
         except ImportError:
-            kind = torch.optim.AdamW
+            pass
     return kind(list(nets.learning.values()), lr=options.rate, weight_decay=options.decay), kind.__name__
 
 

@@ -85,7 +85,8 @@ def assemble(loaded: dict[str, Any], device: torch.device, dtype: torch.dtype, o
     with building:
         torch.manual_seed(options.seed)
         unet.requires_grad_(False)
-        unet.add_adapter(LoraConfig(r=options.rank, lora_alpha=options.alpha, init_lora_weights="gaussian", target_modules=TARGETS))
+        lora: Any = LoraConfig  # it says that alpha is whole, and takes any number
+        unet.add_adapter(lora(r=options.rank, lora_alpha=options.alpha, init_lora_weights="gaussian", target_modules=TARGETS))
     for parameter in unet.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()

@@ -56,7 +56,8 @@ class Draw:
 
 def lesson(options: Options, scheduler: Mapping[str, Any], plan: Schedule, brief: Brief, settings: Settings) -> Lesson:
     """The lesson of a volume's scheduler file. Raises `ValueError` for one whose nets predict something else than noise."""
-    noises: Any = DDPMScheduler.from_config(dict(scheduler))
+    kind: Any = DDPMScheduler
+    noises = kind.from_config(dict(scheduler))
     if noises.config.prediction_type != "epsilon":
         raise ValueError(f"the drawing network predicts {noises.config.prediction_type}, and only noise is trained for")
     return Lesson(options, noises, plan, brief, DrawSettings(nets=settings.phase2.controlnet.nets))

@@ -18,7 +18,7 @@ from pipeline.values import Rgb
 
 #: Sides of the pictures that judge and of those that were taught with, pixels.
 LARGE, SMALL = 512, 200
-_WIDTH, _HEIGHT, _EDGE = 900.0, 300.0, 44.0
+_WIDTH, _HEIGHT, _EDGE = 1180.0, 320.0, 44.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +83,10 @@ def _chart(epochs: Sequence[Epoch]) -> str:
     for k, (label, color, line) in enumerate(lines):
         points = " ".join("{:.1f},{:.1f}".format(*at(*point)) for point in line)
         drawn += f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2.5"/>'
-        drawn += "".join('<circle cx="{:.1f}" cy="{:.1f}" r="3.5" fill="{}"/>'.format(*at(*point), color) for point in line)
+        for x, y in (at(*point) for point in line):
+            drawn += f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{color}"/>'
         drawn += f'<text x="{_EDGE + 190 * k}" y="{_HEIGHT - 6}" fill="{color}">● {label}</text>'
-    style = "width:100%;max-width:900px;font:12px var(--sans);fill:var(--soft)"
+    style = "width:100%;font:12px var(--sans);fill:var(--soft)"
     return f'<svg viewBox="0 0 {_WIDTH:.0f} {_HEIGHT:.0f}" style="{style}" role="img" aria-label="Loss over the epochs">{drawn}</svg>'
 
 
@@ -131,7 +132,8 @@ def _pairs(course: Course) -> str:
             pictures = "".join(figure(Picture("", _small(one, SMALL))) for one in shown)
             share = f"{doubt}{100 * example.on_vehicle:.0f} % of the drawing lies on the vehicle"
             rows.append(
-                f'<tr><th scope="row">{escape(example.stem)}</th><td>{part}</td><td>{share}<br>{escape(example.caption)}</td>'
+                f'<tr><th scope="row">{escape(example.stem)}</th><td style="white-space:nowrap">{part}</td>'
+                f"<td>{share}<br>{escape(example.caption)}</td>"
                 f'<td><div class="pictures" style="--n:{len(shown)};gap:6px;min-width:360px">{pictures}</div></td></tr>'
             )
     note = "Vehicle, drawing, and what the control nets see, as they were trained with: all in the vehicle's frame."

@@ -77,6 +77,22 @@ def train_style(
         work(Request(folder, pairs, style, options, config, from_step, anew, insist), hear)
 
 
+def make_pairs(
+    source: Annotated[Path, typer.Argument(help="A folder of photographs, or of jobs (outputs: svg, intermediates).", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The folder of pairs.", metavar="FOLDER", show_default=False)],
+    config: Config = None,
+    json_: Annotated[bool, _JSON] = False,
+) -> None:
+    """Make pairs to begin with: each photograph beside its drawing by the classical engine, an SVG to be corrected in place.
+
+    Drawings that are there are never written over.
+    """
+    from builder.train.starters import make_pairs as make  # noqa: PLC0415 - imports the engine
+
+    with heard(json_) as hear, _stopped_by_signal():
+        make(source, out, config, hear)
+
+
 def name_of(name: str | None, pairs: Path) -> str:
     """The style's name: a plain file name, also on other systems. Raises `WrongOption`."""
     given = name if name is not None else re.sub(r"[^\w.-]+", "_", pairs.resolve().name).strip("._")
@@ -152,6 +168,7 @@ def _for_people(console: Console) -> Iterator[Hear]:
 
 _SENTENCES: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "checked": lambda it: f"{it['pairs']} pairs, all of them whole",
+    "pairs": lambda it: f"{it['new']} new drawings in {it['folder']}, {it['kept']} kept: correct the SVGs there, then train-style",
     "told": lambda it: str(it["sentence"]),
     "training": lambda it: f"training from step {it['step']}, at most to step {it['steps']}, with {it['optimizer']}",
     "epoch": lambda it: f"epoch {it['epoch']}: loss {it['loss']:.4f}, held back {it['judged']:.4f}, {it['seconds']:.2f} s a step",

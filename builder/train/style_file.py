@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import diffusers.utils
 import torch
-from diffusers.utils import convert_state_dict_to_kohya
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save
 from torch import Tensor
@@ -19,7 +19,8 @@ from builder.train.options import Options
 def factors(nets: Nets, alpha: float) -> dict[str, Tensor]:
     """The factors by their published names, float16, each layer with its alpha."""
     own: Any = {f"unet.{name}": tensor for name, tensor in get_peft_model_state_dict(nets.unet).items()}
-    named: dict[str, Tensor] = convert_state_dict_to_kohya(own)  # of alphas it knows one: the rank
+    as_kohya_names_them: Any = diffusers.utils.convert_state_dict_to_kohya  # type: ignore[attr-defined]
+    named: dict[str, Tensor] = as_kohya_names_them(own)  # of alphas it knows one: the rank
     return {
         name: (torch.tensor(alpha) if name.endswith(".alpha") else tensor.detach()).half().cpu().contiguous()
         for name, tensor in named.items()
