@@ -85,7 +85,7 @@ def _epoch(work: Training, state: State, optimizer: torch.optim.Optimizer) -> No
     order = torch.randperm(size, generator=random_of(work.options.seed, "epoch", number)).tolist()
     began, first = time.perf_counter(), state.step
     for index in order[state.step - size * (number - 1) :]:
-        loss = _careful(work, state, partial(_gradients, work, state.step, work.taught[index]))
+        loss = _careful(work, state, partial(gradients, work, state.step, work.taught[index]))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         state.step += 1
@@ -101,7 +101,7 @@ def _epoch(work: Training, state: State, optimizer: torch.optim.Optimizer) -> No
     save_state(work.folder, state, work.nets, optimizer)
 
 
-def _gradients(work: Training, step: int, example: Example) -> float:
+def gradients(work: Training, step: int, example: Example) -> float:
     """The loss of a step; its gradients are left at the LoRA's factors."""
     for parameter in work.nets.learning.values():
         parameter.grad = None  # of a try that failed
