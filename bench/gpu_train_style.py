@@ -3,8 +3,9 @@
     python -m bench.gpu_train_style          # without a card: tiny networks, a smoke test
     python -m bench.gpu_train_style --docs   # on a card: published sizes, random weights; writes docs/benchmarks/train_style.md
 
-The step is the training's own (`builder.train`) at 1024², rank 32: both control nets, the UNet under gradient checkpointing, AdamW. The networks are made on
-the card (`bench.gpu.nets`). Arithmetic is counted by torch's FlopCounterMode, forwards, backwards and what checkpointing computes twice.
+The step is the training's own (`builder.train`) at 1024², rank 32: both control nets, the UNet under gradient checkpointing, AdamW. The
+networks are made on the card (`bench.gpu.nets`). Arithmetic is counted by torch's FlopCounterMode: forwards, backwards, and what
+checkpointing computes twice.
 """
 
 import argparse

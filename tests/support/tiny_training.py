@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from builder.choose import catalogue_of
+from builder.train import loop
 from builder.train.examples import Example
 from builder.train.keep import State
 from builder.train.loop import Training, train
@@ -24,6 +25,7 @@ from tests.support import torchvision_shim as _shim  # noqa: F401 - before anyth
 
 SIDE = 64
 OPTIONS = Options(rank=4, alpha=4.0, rate=1e-2, epochs=3, patience=9)
+loop.PARTS = 2  # judging takes longer than learning otherwise
 
 
 def example(volume: Path, k: int) -> Example:
@@ -53,13 +55,13 @@ def factors(work: Training) -> dict[str, torch.Tensor]:
     return {name: parameter.detach().clone() for name, parameter in work.nets.learning.items()}
 
 
-def run(volume: Path, folder: Path) -> tuple[State, Mapping[str, Any]]:
+def run(volume: Path, folder: Path, hear: Callable[..., None] = lambda *_: None) -> tuple[State, Mapping[str, Any]]:
     """A short training from whatever the folder holds of it."""
     torch.set_num_threads(1)
-    work = training(volume, folder, 4)
+    work = training(volume, folder, 3, hear=hear)
     return train(work), factors(work)
 
 
-def run_in_a_process(volume: str, folder: str) -> None:
-    """`run`, for a process that may be killed."""
-    run(Path(volume), Path(folder))
+def run_in_a_process(volume: str, folder: str, begun: Any) -> None:
+    """`run`, for a process that may be killed once `begun` (an event) is set."""
+    run(Path(volume), Path(folder), lambda event, _: begun.set() if event == "training" else None)
