@@ -48,7 +48,7 @@ def _decoded(path: Path) -> Photo:
 
 def _rendered(path: Path) -> Photo:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         width, height = _size(text)
         wide = width >= height
         png = resvg_py.svg_to_bytes(

@@ -18,7 +18,7 @@ from builder.choose import catalogue_of
 from builder.errors import BuilderError, WrongOption
 from builder.train.examples import LEAST_ON_VEHICLE, Example, Studio, make_examples, split
 from builder.train.files import write_bytes
-from builder.train.keep import State, factors_at, steps_of
+from builder.train.keep import State, factors_at, path_of, steps_of
 from builder.train.loop import NO_ROOM, Training, relieve, train
 from builder.train.nets import Nets, names_of, read_nets
 from builder.train.objective import Lesson, lesson
@@ -131,10 +131,10 @@ def _same_as_before(place: _Place, request: Request, pairs: Sequence[Pair]) -> N
         "side": place.settings.phase2.side,
     }
     path = place.folder / "asked.json"
-    if request.anew:
+    if request.anew or not steps_of(place.checkpoints):
         remove(place.checkpoints)
         remove(place.folder / "pictures")
-    elif steps_of(place.checkpoints) and path.is_file() and json.loads(path.read_text("utf-8")) != asked:
+    elif path.is_file() and json.loads(path.read_text("utf-8")) != asked:
         sentence = f"A style {request.name} of other pairs, options or base is under way here"
         raise WrongOption(f"{sentence}; --anew forgets it, another --name leaves it.")
     write_bytes(path, json.dumps(asked, indent=1).encode())
@@ -253,6 +253,8 @@ def _installed(place: _Place, request: Request, nets: Nets, state: State, pairs:
     """The factors of the epoch that judged best, written and installed as any style is."""
     if state.best is None:
         raise BuilderError("No epoch was trained; --epochs must be at least 1.")
+    if not path_of(place.checkpoints, state.best.step).is_file():  # an older checkpoint was taken up than the best one's successor
+        raise BuilderError(f"The checkpoint of the best epoch ({state.best.number}) is gone; train on, or begin again with --anew.")
     nets.take(factors_at(place.checkpoints, state.best.step))
     about = {
         "base_revision": place.volume.revision(UNET),
