@@ -11,7 +11,7 @@ from builder.__main__ import main
 from builder.train.pictures import read_drawing, read_photo, same_aspect
 from tests.support.style_pairs import write_pairs
 
-JOB_SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4096 4096" width="4096" height="4096"><path fill="#FF0000" d="M9 9L900 9L9 900Z"/></svg>'
+JOB_SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 4096 4096"><path fill="#FF0000" d="M9 9L900 9L9 900Z"/></svg>'
 
 
 @pytest.fixture
