@@ -55,4 +55,14 @@ def header(name: str, options: Options, about: Mapping[str, str]) -> dict[str, s
 
 def write_style(path: Path, nets: Nets, name: str, options: Options, about: Mapping[str, str]) -> None:
     """Write the LoRA as the nets hold it now, whole or not at all."""
-    write_bytes(path, save(factors(nets, options.alpha), metadata=header(name, options, about)))
+    write_bytes(path, _in_order(save(factors(nets, options.alpha), metadata=header(name, options, about))))
+
+
+def _in_order(content: bytes) -> bytes:
+    """The same file with its metadata in alphabetical order, which the library leaves to chance: the same training gives the same bytes."""
+    length = int.from_bytes(content[:8], "little")
+    told = json.loads(content[8 : 8 + length])
+    told["__metadata__"] = dict(sorted(told["__metadata__"].items()))
+    text = json.dumps(told, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
