@@ -46,7 +46,7 @@ def section(title: str, body: str, beside: str = "", anchor: str = "") -> str:
 def rows_table(names: Sequence[str], numbers: Sequence[str], rows: Sequence[str]) -> str:
     """Rows under a head; `numbers` name the last columns, set to the right."""
     head = "".join(f"<th>{name}</th>" for name in names) + "".join(f"<th class=n>{name}</th>" for name in numbers)
-    return f'<div class="wide"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    return f'<div class="wide" tabindex="0"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 
 def columns(pictures: int) -> int:
