@@ -1,4 +1,4 @@
-"""Lettering and plates by a text detector and reader that carry their models in their package (RapidOCR)."""
+"""Badges by their look, lettering and plates by a text detector and reader that carry their models in their package (RapidOCR)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from pipeline.phase1_sanitize import quads
+from pipeline.phase1_sanitize.find_badges import BADGES, badges
 from pipeline.phase1_sanitize.plate_corners import grow_plate
 from pipeline.phase1_sanitize.quads import PLATE, Quad
 from pipeline.steps import Find
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TEXT = "text"
 #: The labels that this module's `find` can find.
-FINDS = frozenset({PLATE, TEXT})
+FINDS = frozenset({PLATE, TEXT, *BADGES})
 #: A plate whose characters nobody can read must be a cleaner rectangle than one that was read.
 UNREAD_PLATE_FILL = 0.93
 
@@ -41,7 +42,7 @@ class FindSettings:
 
 
 def make_find(settings: FindSettings = FindSettings()) -> Find:
-    """Load the text detector and reader (0.6 s, 31 MB of models) and return the step that finds plates and lettering.
+    """Load the text detector and reader (0.6 s, 31 MB of models) and return the step that finds plates, lettering and badges.
 
     The step may be called from several threads at once. It writes no file and never uses the network: both models
     are named by their path, so a missing one raises `FileNotFoundError` here instead of being fetched.
@@ -49,8 +50,10 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
     detector, reader = _load(settings)
 
     def find(rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:
-        if not FINDS & set(labels):
-            return []
+        names = [label for label in labels if label in BADGES]
+        emblems = badges(rgb, region, names[0]) if names else []
+        if not {PLATE, TEXT} & set(labels):
+            return emblems
         rows, columns = quads.window(region)
         content = rgb[rows, columns]
         lines: list[Found] = []
@@ -63,7 +66,7 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
                 text, score = _read(reader, bgr, box)
                 quad = (box / scale + np.array([columns.start, rows.start])).astype(np.float32)
                 lines.append(Found(TEXT, score, quad, text))
-        return [found for line in _each_once(lines) for found in _name(rgb, line, labels, settings.text_threshold)]
+        return emblems + [found for line in _each_once(lines) for found in _name(rgb, line, labels, settings.text_threshold)]
 
     return find
 

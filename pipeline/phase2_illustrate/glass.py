@@ -20,7 +20,7 @@ from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.contrast import relative, slope
 from pipeline.phase2_illustrate.grade import tones_of
-from pipeline.raster import ellipse
+from pipeline.raster import ellipse, window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -135,7 +135,13 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
     """(S, S) number of the pane at every pixel, 0 where there is none; `rgb` (S, S, 3) uint8 sRGB photograph, `inside` the vehicle."""
     if not inside.any():
         return np.zeros(inside.shape, np.uint32)
-    unit = len(rgb) / 1024
+    unit, answer, part = len(rgb) / 1024, np.zeros(inside.shape, np.uint32), window(inside, 16)
+    answer[part] = _panes(np.ascontiguousarray(rgb[part]), inside[part], unit)
+    return answer
+
+
+def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
+    """(H, W) as `panes`, of the vehicle's part of the picture."""
     lab = srgb_to_lab(np.asarray(cv2.bilateralFilter(rgb, max(5, round(9 * unit)), 35, 6 * unit), np.uint8)).astype(np.float32)
     vehicle = _Vehicle.of(lab, inside, unit)
     other = cv2.morphologyEx((inside & ~vehicle.paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))

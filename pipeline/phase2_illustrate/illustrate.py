@@ -11,7 +11,7 @@ from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
 from pipeline.phase2_illustrate.glass import calmed, panes
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.panel_lines import panel_lines
-from pipeline.phase2_illustrate.parts import lamps, one_red, parts_of
+from pipeline.phase2_illustrate.parts import amber, lamps, one_red, parts_of
 from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.progress import Progress
 from pipeline.raster import resized
@@ -57,6 +57,7 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
         labels = relieved(rgb, matte.inside, labels, palette, spared=glass > 0)
     labels = blank(labels, plates, palette)
     wheel = wheels(rgb, matte.inside)
+    labels = amber(drawn, matte.inside, labels, palette, elsewhere=(glass > 0) | wheel)
     lamp = lamps(labels, matte.inside, palette, elsewhere=(glass > 0) | wheel)
     labels = one_red(labels, lamp, palette)
     parts = parts_of(matte.inside, glass > 0, wheel, lamp, plates)
