@@ -153,15 +153,13 @@ def test_killed_at_random_moments(tiny_volume: Path, tmp_path: Path, undisturbed
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["tests.support.torchvision_shim", "tests.support.tiny_training"])
     dice, kills, folder = random.Random(20), 0, tmp_path / "killed"
-    began = time.monotonic()
-    tiny.run(tiny_volume, tmp_path / "timed")
-    seconds = time.monotonic() - began
     for _ in range(20 if os.environ.get("SOAK") == "1" else 3):
-        begun = context.Event()
-        process = context.Process(target=tiny.run_in_a_process, args=(str(tiny_volume), str(folder), begun))
+        steps = context.Semaphore(0)
+        process = context.Process(target=tiny.run_in_a_process, args=(str(tiny_volume), str(folder), steps))
         process.start()
-        assert begun.wait(600)  # a process that imports everything, on a machine that does much else
-        time.sleep(dice.uniform(0.0, 0.7 * seconds))
+        for _ in range(dice.randint(1, 3)):  # an epoch has three; then it judges and saves
+            steps.acquire(timeout=600)  # to import everything takes long on a machine that does much else
+        time.sleep(dice.uniform(0.0, state.epochs[-1].seconds))
         if process.exitcode is None:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1

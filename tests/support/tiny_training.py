@@ -62,6 +62,6 @@ def run(volume: Path, folder: Path, hear: Callable[..., None] = lambda *_: None)
     return train(work), factors(work)
 
 
-def run_in_a_process(volume: str, folder: str, begun: Any) -> None:
-    """`run`, for a process that may be killed once `begun` (an event) is set."""
-    run(Path(volume), Path(folder), lambda event, _: begun.set() if event == "training" else None)
+def run_in_a_process(volume: str, folder: str, steps: Any) -> None:
+    """`run`, for a process that may be killed; it releases the semaphore `steps` at each step."""
+    run(Path(volume), Path(folder), lambda event, _: steps.release() if event == "step" else None)
