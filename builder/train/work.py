@@ -3,11 +3,10 @@
 import gc
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -277,6 +276,5 @@ def _sentence(state: State, installed: Path) -> str:
     )
 
 
-def _write_page(place: _Place, course: Mapping[str, Any] | Course) -> None:
-    assert isinstance(course, Course)
+def _write_page(place: _Place, course: Course) -> None:
     write_bytes(place.folder / "report.html", page(course).encode())
