@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from builder import shown, work
-from builder.arguments import UPDATE, All, Config, Embedded, From, Given, Json, Only, Text, Volume, volume_of
+from builder.arguments import TRIGGER, UPDATE, All, Config, Embedded, From, Given, Json, Only, Text, Volume, volume_of
 from builder.choose import choose, named
 from builder.errors import BuilderError, WrongOption
 from builder.networks import commands as networks
@@ -25,6 +25,7 @@ from builder.status import status_of
 from builder.tell import size, voices
 from builder.train.shell import make_pairs, train_style
 from builder.workspace import only_builder
+from model_cache.needed import TEXT
 
 app = typer.Typer(
     add_completion=False,
@@ -122,16 +123,17 @@ def convert(
 
 @app.command("add-style")
 def add_style(
-    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers or kohya do.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers, PEFT or kohya do.", show_default=False)],
     volume: Volume = None,
     name: Annotated[str | None, typer.Option("--name", help="Name on the volume (default: the file's).", show_default=False)] = None,
+    trigger: Annotated[str | None, TRIGGER] = None,
+    config: Config = None,
 ) -> None:
-    """Install a style: a LoRA file, checked against the volume's drawing network."""
-    from builder.add_style import add_style as install  # noqa: PLC0415 - imports safetensors and torch
+    """Install a style: a LoRA file, checked against the volume's drawing network.
 
-    folder = volume_of(volume)
-    with only_builder(folder):
-        _print(str(install(folder, file, name)))
+    Every prompt then begins with its trigger, and the default prompt's stored embeddings are made anew.
+    """
+    work.add_style(volume_of(volume), config, file, name, trigger)
 
 
 app.command("make-pairs")(make_pairs)
@@ -166,7 +168,7 @@ def verify(
             found = look(folder, choice.names, not quick, meter)
         else:
             there = {path.name for path in (folder / "models").glob("*")} | set(records_of(folder))
-            found = look(folder, None, not quick, meter)
+            found = look(folder, None, not quick, meter, choice.prompt if TEXT in choice.names else None)
             found += look(folder, [name for name in choice.to_serve if name not in there], not quick, meter)
     if json_:
         _print(json.dumps({"volume": str(folder), "right": not found, "findings": [asdict(it) for it in found]}, indent=2))

@@ -42,6 +42,12 @@ _GIVEN = typer.Option(
 _EMBEDDED = typer.Option("--embedded", help="The classical engine's two networks (NETWORKS_PATH; default: .networks beside the code).")
 
 UPDATE = typer.Option("--update", help="Take the present revision of these models.", metavar="NAME,…", show_default=False)
+TRIGGER = typer.Option(
+    "--trigger",
+    help="The words that the style answers to; '' where it needs none (default: as the file's metadata or its trainer's files say).",
+    metavar="WORDS",
+    show_default=False,
+)
 
 Volume = Annotated[Path | None, _VOLUME]
 Only = Annotated[str | None, _ONLY]

@@ -56,6 +56,7 @@ class StepChoices(_Section):
 class Phase0(_Section):
     """The vehicle."""
 
+    matte: Literal["birefnet", "birefnet-hr", "birefnet-hr-matting"]
     matte_side: int = Field(ge=32, le=2048, multiple_of=32)
     vehicle_score: float = Field(ge=0, le=1)
     uncertain_below: float = Field(ge=0, le=1)
@@ -65,6 +66,7 @@ class Phase0(_Section):
 class Phase1(_Section):
     """Sanitize."""
 
+    detector: Literal["grounding-dino", "mm-grounding-dino"]
     segmenter: Literal["sam", "sam2"]
     side: int = Field(ge=1024, le=4096)
     score_threshold: float = Field(ge=0, le=1)
@@ -108,7 +110,7 @@ class Presets(_Section):
 class ControlNet(_Section):
     """What the neural drawing is held to."""
 
-    nets: Literal["separate", "union"]
+    nets: Literal["separate", "union", "union-promax"]
     depth_weight: float = Field(ge=0, le=2)
     canny_weight: float = Field(ge=0, le=2)
     canny_end: float = Field(ge=0, le=1)

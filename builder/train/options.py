@@ -35,8 +35,3 @@ class Options:
     def data(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
-
-
-def with_trigger(trigger: str, caption: str) -> str:
-    """The caption as the network is told it: with the trigger before it, once."""
-    return caption if not trigger or caption.startswith(trigger) else f"{trigger}, {caption}"

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from builder.arguments import Config, Volume, volume_of
 from builder.errors import BuilderError, WrongOption
 from builder.train.options import Hear, Options
+from model_cache.styles import clean
 
 _DEFAULT = Options()
 _PAIRS = typer.Argument(help="Folder of photos/STEM.jpg with drawings/STEM.svg, or STEM.photo.jpg with STEM.svg.", show_default=False)
@@ -51,8 +52,12 @@ def train_style(
     Every pair is checked first: what is wrong with any is listed, and the command ends with 2. The page about the training lies in
     VOLUME/.builder/training/NAME/report.html and is written after each epoch.
     """
+    try:
+        words = clean(trigger)
+    except ValueError as error:
+        raise WrongOption(f"--trigger: {error}.") from error
     options = Options(
-        trigger=" ".join(trigger.split()),
+        trigger=words,
         licence=licence,
         rank=rank,
         alpha=alpha,

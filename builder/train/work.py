@@ -13,15 +13,16 @@ import torch
 from PIL import Image
 
 from builder.add_style import add_style
-from builder.choose import catalogue_of
+from builder.choose import catalogue_of, choose
 from builder.errors import BuilderError, WrongOption
+from builder.prompts import make as make_prompts
 from builder.train.examples import LEAST_ON_VEHICLE, Example, Studio, make_examples, split
 from builder.train.files import write_bytes
 from builder.train.keep import State, factors_at, path_of, steps_of
 from builder.train.loop import NO_ROOM, Training, relieve, train
 from builder.train.nets import Nets, names_of, read_nets
 from builder.train.objective import Lesson, lesson
-from builder.train.options import Hear, Options, with_trigger
+from builder.train.options import Hear, Options
 from builder.train.pairs import Pair, read_pairs
 from builder.train.report import Course, Shown, page
 from builder.train.show import drawing
@@ -31,6 +32,7 @@ from model_cache.cache import open_cache
 from model_cache.errors import BrokenModel, MissingModels
 from model_cache.loaders import load
 from model_cache.needed import SCHEDULER, TEXT
+from model_cache.styles import prompted
 from model_cache.volume import Volume
 from pipeline import __version__, engines, neural
 from pipeline import settings as configuration
@@ -147,7 +149,7 @@ def digest_of(pairs: Sequence[Pair]) -> str:
 
 def _trained(place: _Place, request: Request, pairs: Sequence[Pair]) -> Path:
     options, settings = request.options, place.settings
-    captions = [with_trigger(options.trigger, pair.caption or settings.phase2.sdxl.prompt) for pair in pairs]
+    captions = [prompted(options.trigger, pair.caption or settings.phase2.sdxl.prompt) for pair in pairs]
     examples = _ready(place, pairs, captions)
     taught, judges = ([examples[k] for k in part] for part in split(len(examples), options.held_back, options.seed))
     brief = brief_of(settings)
@@ -249,7 +251,7 @@ def _pictures(place: _Place, judges: Sequence[Example]) -> list[Shown]:
 
 
 def _installed(place: _Place, request: Request, nets: Nets, state: State, pairs: Sequence[Pair]) -> Path:
-    """The factors of the epoch that judged best, written and installed as any style is."""
+    """The factors of the epoch that judged best, written and installed as any style is; the stored prompt gets its trigger."""
     if state.best is None:
         raise BuilderError("No epoch was trained; --epochs must be at least 1.")
     if not path_of(place.checkpoints, state.best.step).is_file():  # an older checkpoint was taken up than the best one's successor
@@ -263,7 +265,13 @@ def _installed(place: _Place, request: Request, nets: Nets, state: State, pairs:
     }
     made = place.folder / f"{request.name}.safetensors"
     write_style(made, nets, request.name, request.options, about)
-    return add_style(place.volume.path, made, request.name)
+
+    def tell(sentence: str) -> None:
+        place.hear("told", {"sentence": sentence})
+
+    installed = add_style(place.volume.path, made, request.name, request.options.trigger, tell)
+    make_prompts(place.volume.path, *choose(place.volume.path, request.config, None, False, False).prompt, tell)
+    return installed
 
 
 def _sentence(state: State, installed: Path) -> str:

@@ -21,6 +21,7 @@ from builder.train.keep import factors_at
 from builder.train.pairs import WrongPairs, read_pairs
 from builder.verify import verify
 from model_cache.manifest import read_lock, write_lock
+from model_cache.styles import beside
 from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw
 from pipeline.phase2_illustrate.diffusion.style import fuse, fusion
 from tests.builder.volumes import recorded
@@ -97,6 +98,13 @@ def test_the_file_says_what_it_is(trained: Trained) -> None:
     assert said["base_revision"] == "0" * 40
     assert len(said["data_sha256"]) == 64
     assert sum(name.endswith(".alpha") for name in names) * 3 == len(names)
+
+
+@pytest.mark.neural
+def test_prompts_begin_with_its_trigger(trained: Trained) -> None:
+    assert beside(trained.style).trigger == "<flat>"
+    with safe_open(trained.volume / "prompts" / "default.safetensors", framework="pt") as file:
+        assert file.metadata()["prompt"] == f"<flat>, {volumes.PROMPT}"
 
 
 @pytest.mark.neural
