@@ -19,8 +19,8 @@ from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel, MissingModels
 from model_cache.headers import read_header
 from model_cache.manifest import LOCK, ModelRecord, read_lock, suspects
-from model_cache.styles import beside, sidecar
-from model_cache.volume import Volume
+from model_cache.styles import beside, metadata_of, sidecar
+from model_cache.volume import UNRECORDED, Volume
 
 #: `Finding.model` of a finding that belongs to no model.
 STYLES, PROMPTS = "styles", "prompts"
@@ -167,11 +167,21 @@ def _styles(volume: Path, deep: bool) -> list[Finding]:
                 from builder.add_style import check  # noqa: PLC0415 - imports diffusers
 
                 check(volume, path)
+            found += _base(volume, path)
         except (ValueError, OSError) as error:
             found.append(Finding(STYLES, path.name, str(error)))
         except BrokenModel as error:
             found.append(Finding(STYLES, sidecar(path).name, error.reason))
     return found
+
+
+def _base(volume: Path, style: Path) -> list[Finding]:
+    """Whether a style that `train-style` made belongs to the drawing network that is here; others do not say theirs."""
+    base = metadata_of(style).get("base_revision", UNRECORDED)
+    here = Volume(volume, catalogue_of(volume)).revision("sdxl-unet")
+    if UNRECORDED in (base, here) or base == here:
+        return []
+    return [Finding(STYLES, style.name, f"it was trained on revision {base[:12]} of sdxl-unet, the volume holds {here[:12]}")]
 
 
 def _prompts(volume: Volume, texts: tuple[str, str] | None) -> list[Finding]:

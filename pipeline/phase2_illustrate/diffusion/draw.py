@@ -52,7 +52,7 @@ class DrawSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """A control image that a brief asks for, before any net is loaded."""
 
     net: str
@@ -91,7 +91,7 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
         _check(rgb, brief)
         fusions, warnings = _fusions(brief, style, few_step)
         plan = planned(brief.steps, brief.strength, brief.few_step)
-        wishes = _wishes(brief, settings)
+        wishes = wishes_of(brief, settings)
         nets = {UNET: unet(options, fusions), **{wish.net: controlnet(wish.net, options) for wish in wishes}}
         told = embeddings(in_force(style, brief.prompt), brief.negative_prompt)
         with torch.inference_mode():
@@ -99,7 +99,7 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
             net = _nets(cache, nets)
             dtype = cache.dtype(UNET)
             conditions = prepare(told, brief.guidance > 1, cache.lean, rgb.shape[0], dtype, cache.device)
-            controls = [_control(wish, net, dtype, cache.device) for wish in wishes]
+            controls = [control(wish, net, dtype, cache.device) for wish in wishes]
             latents = denoise(start, fresh, plan, net, controls, conditions, brief.guidance, tell)
             (decoder,) = cache.take(vae(options))
             return decode(decoder, latents, cache.lean), warnings
@@ -133,14 +133,14 @@ def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[t
     return tuple(fusions), tuple(warnings)
 
 
-def _wishes(brief: Brief, settings: DrawSettings) -> list[_Wish]:
+def wishes_of(brief: Brief, settings: DrawSettings) -> list[Wish]:
     """The control images that count. One without a picture, without weight or released before the first step needs no net."""
     union, (depth, canny) = settings.nets != "separate", CONTROLS[settings.nets]
     wishes = []
     if brief.depth is not None and brief.depth_weight != 0:
-        wishes.append(_Wish(depth, UNION_DEPTH if union else None, brief.depth, brief.depth_weight, 1.0))
+        wishes.append(Wish(depth, UNION_DEPTH if union else None, brief.depth, brief.depth_weight, 1.0))
     if brief.edges is not None and brief.canny_weight != 0 and 1 / brief.steps <= brief.canny_end:
-        wishes.append(_Wish(canny, UNION_CANNY if union else None, brief.edges, brief.canny_weight, brief.canny_end))
+        wishes.append(Wish(canny, UNION_CANNY if union else None, brief.edges, brief.canny_weight, brief.canny_end))
     return wishes
 
 
@@ -166,7 +166,8 @@ def _noise(cache: ModelCache, encoder: Prepared, rgb: Rgb, brief: Brief, plan: S
     return start, torch.cat([*fresh, noise[:0]]).to(cache.device)
 
 
-def _control(wish: _Wish, net: Net, dtype: torch.dtype, device: torch.device) -> Control:
+def control(wish: Wish, net: Net, dtype: torch.dtype, device: torch.device) -> Control:
+    """The control of a wish, as the nets take it: its image embedded by the net that reads it."""
     model = net(wish.net)
     hint = model.hint_embedding(control_picture(wish.picture, dtype, device))
     kinds = None
