@@ -44,6 +44,7 @@ def train_style(
     anew: Annotated[bool, typer.Option("--anew", help="Forget what was trained under this name.")] = False,
     check: Annotated[bool, typer.Option("--check", help="Check the pairs alone.")] = False,
     insist: Annotated[bool, typer.Option("--insist", help="Train without a card too, which takes days.")] = False,
+    install: Annotated[bool, typer.Option("--install/--no-install", help="Install the style when it is trained.")] = True,
     config: Config = None,
     json_: Annotated[bool, _JSON] = False,
 ) -> None:
@@ -79,7 +80,7 @@ def train_style(
         from builder.train.work import Request  # noqa: PLC0415 - imports torch
         from builder.train.work import train_style as work  # noqa: PLC0415
 
-        work(Request(folder, pairs, style, options, config, from_step, anew, insist), hear)
+        work(Request(folder, pairs, style, options, config, from_step, anew, insist, install), hear)
 
 
 def make_pairs(

@@ -51,7 +51,7 @@ PICTURES = 2
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the command line asks for. `from_step`: take up the checkpoint of this step; `anew`: forget what was trained under the name;
-    `insist`: train without a card too."""
+    `insist`: train without a card too; `install`: as soon as it is trained."""
 
     volume: Path
     pairs: Path
@@ -61,6 +61,7 @@ class Request:
     from_step: int | None = None
     anew: bool = False
     insist: bool = False
+    install: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class _Place:
 
 
 def train_style(request: Request, hear: Hear) -> Path:
-    """Train a style and install it; where it lies. The page about it is written after each epoch.
+    """Train a style and, as asked, install it; where it lies. The page about it is written after each epoch.
 
     Raises `WrongPairs` before anything is loaded; `BuilderError`.
     """
@@ -173,10 +174,13 @@ def _trained(place: _Place, request: Request, pairs: Sequence[Pair]) -> Path:
         _write_page(place, course(state=state, shown=_pictures(place, judges), ended=""))
 
     state = train(Training(nets, about, taught, judges, place.checkpoints, place.hear, after), request.from_step)
-    installed = _installed(place, request, nets, state, pairs)
-    _write_page(place, course(state=state, shown=_pictures(place, judges), ended=_sentence(state, installed)))
-    place.hear("done", {"style": str(installed), "report": str(place.folder / "report.html"), "sentence": _sentence(state, installed)})
-    return installed
+    style = _written(place, request, nets, state, pairs)
+    if request.install:
+        style = _installed(place, request, style)
+    sentence = _sentence(state, style, request.install)
+    _write_page(place, course(state=state, shown=_pictures(place, judges), ended=sentence))
+    place.hear("done", {"style": str(style), "report": str(place.folder / "report.html"), "sentence": sentence})
+    return style
 
 
 def _ready(place: _Place, pairs: Sequence[Pair], captions: Sequence[str]) -> list[Example]:
@@ -250,8 +254,8 @@ def _pictures(place: _Place, judges: Sequence[Example]) -> list[Shown]:
     return shown
 
 
-def _installed(place: _Place, request: Request, nets: Nets, state: State, pairs: Sequence[Pair]) -> Path:
-    """The factors of the epoch that judged best, written and installed as any style is; the stored prompt gets its trigger."""
+def _written(place: _Place, request: Request, nets: Nets, state: State, pairs: Sequence[Pair]) -> Path:
+    """The factors of the epoch that judged best, as a file in the training's folder."""
     if state.best is None:
         raise BuilderError("No epoch was trained; --epochs must be at least 1.")
     if not path_of(place.checkpoints, state.best.step).is_file():  # an older checkpoint was taken up than the best one's successor
@@ -265,6 +269,11 @@ def _installed(place: _Place, request: Request, nets: Nets, state: State, pairs:
     }
     made = place.folder / f"{request.name}.safetensors"
     write_style(made, nets, request.name, request.options, about)
+    return made
+
+
+def _installed(place: _Place, request: Request, made: Path) -> Path:
+    """The style installed as any style is; the stored prompt gets its trigger."""
 
     def tell(sentence: str) -> None:
         place.hear("told", {"sentence": sentence})
@@ -274,14 +283,13 @@ def _installed(place: _Place, request: Request, nets: Nets, state: State, pairs:
     return installed
 
 
-def _sentence(state: State, installed: Path) -> str:
+def _sentence(state: State, style: Path, installed: bool) -> str:
     best, before = state.best, state.epochs[0].judged
     assert best is not None
     change = 100 * (1 - best.judged / before)
     told = f"{change:.1f} % less than without it" if change > 0 else "not less than without it: look at the pictures before it serves"
-    return (
-        f"The style of epoch {best.number} is installed as {installed.name}; the loss of the pairs held back is {best.judged:.4f}, {told}."
-    )
+    where = f"is installed as {style.name}" if installed else f"is {style.name}, which is not installed"
+    return f"The style of epoch {best.number} {where}; the loss of the pairs held back is {best.judged:.4f}, {told}."
 
 
 def _write_page(place: _Place, course: Course) -> None:

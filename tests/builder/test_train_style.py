@@ -176,6 +176,18 @@ def test_what_was_done_is_not_done_again(trained: Trained) -> None:
 
 
 @pytest.mark.neural
+def test_a_style_need_not_be_installed(trained: Trained) -> None:
+    installed = trained.style.stat().st_mtime_ns
+    status, events = trained.again("--no-install")
+    assert status == 0
+    made = trained.folder / "flat.safetensors"
+    assert events[-1]["style"] == str(made)
+    assert "which is not installed" in events[-1]["sentence"]
+    assert made.read_bytes() == trained.style.read_bytes()
+    assert trained.style.stat().st_mtime_ns == installed
+
+
+@pytest.mark.neural
 def test_another_training_of_the_same_name(trained: Trained) -> None:
     status, events = trained.again("--seed", "7")
     assert status == 2
