@@ -84,6 +84,50 @@ class Palette(BaseModel):
     palette: list[str] = Field(examples=[["#1E222B", "#F4F4F2", "#B01C24"]])
 
 
+class Epoch(BaseModel):
+    """An epoch that has ended: the loss of the pairs trained with, and of those held back; seconds a step."""
+
+    epoch: int = Field(examples=[3])
+    loss: float = Field(examples=[0.0812])
+    judged: float = Field(examples=[0.0934])
+    seconds: float = Field(examples=[0.61])
+
+
+class Drawn(BaseModel):
+    """A validation picture: `GET /api/v1/training/pictures/{name}`; epoch 0 is without the style."""
+
+    epoch: int = Field(examples=[3])
+    pair: str = Field(examples=["car7"])
+    name: str = Field(examples=["1f0c6d6f8b1e-003.png"])
+
+
+class Training(BaseModel):
+    """The training of a style."""
+
+    status: Literal["none", "waiting", "running", "completed", "failed", "stopped", "interrupted"]
+    task: Literal["train", "install"]
+    asked: dict[str, Any] | None = Field(description="the options it was started with", examples=[{"name": "flat", "epochs": 10}])
+    started_at: str | None = Field(examples=["2026-11-24T05:44:40.012Z"])
+    finished_at: str | None = Field(examples=[None])
+    stopping: bool = Field(description="its end was asked for")
+    error: str | None = Field(examples=[None])
+    part: str = Field(description="check, prepare, step; empty before", examples=["step"])
+    done: int = Field(description="of `of`: pairs, pairs, or steps", examples=[120])
+    of: int = Field(examples=[430])
+    loss: float | None = Field(description="of the last step", examples=[0.0791])
+    sentence: str = Field(description="the builder's last word", examples=["reading the drawing's networks; 43 pairs teach, 11 judge"])
+    optimizer: str = Field(examples=["AdamW8bit"])
+    epochs: list[Epoch]
+    pictures: list[Drawn]
+    problems: list[str] = Field(description="what is wrong with the pairs", examples=[["car3.photo.png: a photograph without drawing"]])
+    trained: bool = Field(description="GET /api/v1/training/style answers")
+    installed: bool
+    report: bool = Field(description="GET /api/v1/training/report answers")
+    lacking: list[str] = Field(description="what this server needs to train and does not have", examples=[[]])
+    pairs: dict[str, int] = Field(description="ending → number of files that were sent", examples=[{"jpg": 54, "svg": 54}])
+    logs: list[str] = Field(description="the last 200 lines of the builder's")
+
+
 class Ready(BaseModel):
     """The server takes jobs, and an engine does them."""
 

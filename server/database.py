@@ -81,6 +81,22 @@ engines = Table(
     Column("error", String),
 )
 
+#: The one training of a style, in one row (`server.training`): `task` is train or install, `asked` what was asked for, `told` what is known
+#: of it by now. `stop_at`: when its end was requested. Times are seconds since the epoch.
+trainings = Table(
+    "trainings",
+    metadata,
+    Column("only", Integer, primary_key=True),
+    Column("task", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("asked", _JSON, nullable=False),
+    Column("told", _JSON, nullable=False),
+    Column("started_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Column("stop_at", Float),
+    Column("error", String),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Database:

@@ -25,7 +25,7 @@ from pipeline.errors import Code, JobError
 from pipeline.progress import Progress, Report
 from pipeline.settings import SettingsError
 from server import database as databases
-from server import files, metrics, queue
+from server import files, metrics, queue, training
 from server.database import Database
 from server.settings import LAST_SECONDS, Pod, read
 
@@ -224,7 +224,6 @@ def _settle(pod: Pod, database: Database, slot: int | None) -> None:
 
 def _start(pod: Pod, database: Database, slot: int) -> service.Worker:
     """The engine with its first network in memory. Raises `JobError`, `SettingsError`."""
-    queue.note_engine(database, slot, pid=os.getpid(), state="starting", error=None)
     _settle(pod, database, slot)
     worker = service.start(pod.environment, pod.settings)
     if worker.steps.warm_up is not None:
@@ -244,6 +243,9 @@ def main(slot: int) -> int:
     log.configure(pod.environment.log_level, _heard)
     database = databases.connect(pod.database)
     try:
+        queue.note_engine(database, slot, pid=os.getpid(), state="starting", error=None)
+        if training.holds(database):  # looked at after this process is known: a training that begins now waits for it
+            return training.MADE_ROOM
         worker = _start(pod, database, slot)
     except (JobError, SettingsError) as error:
         sentence = str(error) if isinstance(error, JobError) else f"{Code.INVALID_INPUT}: {error}"
@@ -251,6 +253,8 @@ def main(slot: int) -> int:
         queue.note_engine(database, slot, state="down", error=sentence)
         return CANNOT_START
     while not stopping.is_set():
+        if training.holds(database):
+            return training.MADE_ROOM
         _settle(pod, database, None)
         taken = queue.claim(database, slot, pod.environment.job_timeout_seconds)
         if taken is None:

@@ -179,7 +179,7 @@ def _bounded(receive: Receive, seconds: float, most: int) -> Receive:
         whole = message["type"] != "http.request" or not message.get("more_body", False)
         size += len(message.get("body", b""))
         if size > most:
-            raise Problem(Code.INPUT_TOO_LARGE, f"The request has more than {most:,} bytes, the limit that MAX_INPUT_MB sets.")
+            raise Problem(Code.INPUT_TOO_LARGE, f"The request has more than {most:,} bytes, the limit of this address (docs/server.md).")
         return message
 
     return bounded

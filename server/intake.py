@@ -70,7 +70,7 @@ def _queue(new: jobs.New, folder: Path, pod: Pod, database: Database) -> jobs.Qu
     place = files.folder_of(pod, new.job_id)
     folder.rename(place)
     try:
-        queued = jobs.add(database, new)
+        queued = jobs.add(database, new, waits=pod.environment.while_training == "wait")
     except BaseException:
         files.remove(place)
         raise

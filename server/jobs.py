@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
 
 from pipeline.errors import Code
+from server import training
 from server.database import Database, events, jobs
 from server.problems import PodCode, Problem
 from server.queue import CANCELLED, KEPT
@@ -55,11 +56,14 @@ def earlier(connection: Connection, new: New) -> Queued | None:
     return Queued(row.job_id, row.status, is_new=False)
 
 
-def add(database: Database, new: New) -> Queued:
-    """Put a job at the end of the queue; its files are in place. Raises as `earlier` does."""
+def add(database: Database, new: New, *, waits: bool = True) -> Queued:
+    """Put a job at the end of the queue; its files are in place. Raises as `earlier` does; `waits` False: also `CONFLICT` while a style is
+    trained."""
     with database.write() as connection:
         known = earlier(connection, new)
         if known is None:
+            if not waits:
+                training.refuse(connection)
             connection.execute(
                 insert(jobs),  # the values beside it: SQLAlchemy then writes the statement once
                 {

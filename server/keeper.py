@@ -18,7 +18,7 @@ from typing import IO
 import structlog
 from anyio import to_thread
 
-from server import counters, files, jobs, metrics, queue
+from server import counters, files, jobs, metrics, queue, training
 from server.database import Database
 from server.settings import STOP_SECONDS, Pod
 
@@ -30,6 +30,8 @@ LOOK, TAKEN = 0.5, 1.0
 FIRST_WAIT, LAST_WAIT = 0.5, 30.0
 #: Seconds that an engine has to live to count as started.
 STARTED = 60.0
+#: The process that runs a training.
+TRAINER = (sys.executable, "-m", "server.trainer")
 #: Seconds between two looks for jobs that have been kept long enough.
 SWEEP = 60.0
 
@@ -39,6 +41,7 @@ async def engines(pod: Pod, database: Database) -> AsyncIterator[None]:
     """Engines for as long as the block lasts; afterwards they have ended, the job at hand finished or put back."""
     stopping = asyncio.Event()
     tasks = [asyncio.create_task(_keep(slot, pod, database, stopping), name=f"engine {slot}") for slot in range(pod.environment.workers)]
+    tasks.append(asyncio.create_task(_train(pod, database, stopping), name="training"))
     try:
         yield
     finally:
@@ -48,7 +51,7 @@ async def engines(pod: Pod, database: Database) -> AsyncIterator[None]:
 
 async def _keep(slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> None:
     """Keep one engine. What fails here, such as a full disk, is logged and tried again."""
-    lock = await _lock(slot, pod, stopping)
+    lock = await _lock(f"engine-{slot}", pod, stopping)
     if lock is None:
         return
     with lock:
@@ -57,7 +60,11 @@ async def _keep(slot: int, pod: Pod, database: Database, stopping: asyncio.Event
         while not stopping.is_set():
             began = time.monotonic()
             try:
-                await _run(slot, lock, pod, database, stopping)
+                if await to_thread.run_sync(training.holds, database):
+                    await _pause(stopping, LOOK)
+                    continue
+                if await _run(slot, lock, pod, database, stopping) == training.MADE_ROOM:
+                    continue
             except Exception as fault:
                 log.error("keeper_failed", slot=slot, exc_info=fault)
             if not stopping.is_set():
@@ -68,9 +75,9 @@ async def _keep(slot: int, pod: Pod, database: Database, stopping: asyncio.Event
             sweeper.cancel()
 
 
-async def _lock(slot: int, pod: Pod, stopping: asyncio.Event) -> IO[bytes] | None:
-    """The slot's file, locked as soon as no other process holds it; None when this process stops before."""
-    file = (pod.own_folder / f"engine-{slot}.lock").open("ab")
+async def _lock(name: str, pod: Pod, stopping: asyncio.Event) -> IO[bytes] | None:
+    """The file of a slot, or of the training, locked as soon as no other process holds it; None when this process stops before."""
+    file = (pod.own_folder / f"{name}.lock").open("ab")
     while not stopping.is_set():
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,10 +94,10 @@ async def _pause(stopping: asyncio.Event, seconds: float) -> None:
         await asyncio.wait_for(stopping.wait(), seconds)
 
 
-async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stopping: asyncio.Event) -> None:
-    """One engine's life, from its start until its jobs are in order again."""
+async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stopping: asyncio.Event) -> int:
+    """One engine's life, from its start until its jobs are in order again; its exit status."""
     # the engine inherits the lock: if this process is killed, the slot stays taken until the engine has ended too
-    environment = {name: value for name, value in os.environ.items() if name != "API_KEY"} | {counters.NAME: f"engine-{slot}"}
+    environment = _environment() | {counters.NAME: f"engine-{slot}"}
     command = (sys.executable, "-m", "server.engine", str(slot))
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, pass_fds=(lock.fileno(),), env=environment)
     try:
@@ -103,6 +110,48 @@ async def _run(slot: int, lock: IO[bytes], pod: Pod, database: Database, stoppin
     await to_thread.run_sync(lambda: queue.note_engine(database, slot, state="down", pid=None))
     for over in await to_thread.run_sync(lambda: queue.reap(database, slot, partial(files.clear_job, pod), late=killed == "late")):
         metrics.ended(over)
+    return status
+
+
+def _environment() -> dict[str, str]:
+    """What this process's own processes get of its environment: all but the key."""
+    return {name: value for name, value in os.environ.items() if name != "API_KEY"}
+
+
+async def _train(pod: Pod, database: Database, stopping: asyncio.Event) -> None:
+    """Run each training that is asked for, in a process of its own; one of all web processes does so."""
+    lock = await _lock("training", pod, stopping)
+    if lock is None:
+        return
+    with lock:
+        try:
+            await to_thread.run_sync(training.interrupt, database)  # whoever ran it has ended: the lock was free
+            while not stopping.is_set():
+                if await to_thread.run_sync(training.holds, database):
+                    await _run_training(lock, database, stopping)
+                await _pause(stopping, LOOK)
+        except Exception as fault:
+            log.error("keeper_failed", slot="training", exc_info=fault)
+
+
+async def _run_training(lock: IO[bytes], database: Database, stopping: asyncio.Event) -> None:
+    process = await asyncio.create_subprocess_exec(*TRAINER, str(os.getpid()), pass_fds=(lock.fileno(),), env=_environment())
+    asked = asyncio.create_task(stopping.wait())
+    ended = asyncio.create_task(process.wait())
+    try:
+        await asyncio.wait({asked, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not ended.done():
+            process.terminate()
+            await asyncio.wait({ended}, timeout=STOP_SECONDS)
+    finally:
+        asked.cancel()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    log.info("training_ended", status=process.returncode)
+    # one that cannot even begin would be begun for ever; what waits when the server stops begins with the next one
+    hopeless = process.returncode != 0 and not stopping.is_set()
+    await to_thread.run_sync(lambda: training.interrupt(database, waiting=hopeless))
 
 
 async def _watch(process: Process, slot: int, pod: Pod, database: Database, stopping: asyncio.Event) -> tuple[int, str | None]:

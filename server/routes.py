@@ -27,11 +27,11 @@ from server.settings import Pod
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 #: The report has scripts and styles of its own, which its own policy names by their digests; a drawing has neither.
-_REPORT_POLICY = (
+REPORT_POLICY = (
     "sandbox allow-scripts allow-downloads; default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+FILE_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 #: Browsers show a PDF by a viewer of theirs, which a sandbox stops.
 _PDF_POLICY = "default-src 'none'; style-src 'unsafe-inline'; object-src 'self'; frame-ancestors 'none'"
 #: Bytes of a form's text that are decoded at a time.
@@ -42,11 +42,16 @@ _PICTURES = {"file": "car.jpg", "matte": "matte.png"}
 
 
 def body_limits(pod: Pod) -> dict[str, int]:
-    """Path → bytes of a request in all: a picture, for a job maybe in base64, and room for everything else."""
-    return {"/api/v1/process": pod.max_bytes * 4 // 3 + 1_000_000, "/api/v1/palette": pod.max_bytes + 10_000}
+    """Path → bytes of a request in all: a picture, for a job maybe in base64, or the pairs of a training; and room for the rest."""
+    pairs = int(pod.environment.training_mb * 1e6)
+    return {
+        "/api/v1/process": pod.max_bytes * 4 // 3 + 1_000_000,
+        "/api/v1/palette": pod.max_bytes + 10_000,
+        "/api/v1/training/pairs": pairs + 10_000,
+    }
 
 
-async def _form(request: Request, pod: Pod, most_files: int) -> FormData:
+async def form_of(request: Request, pod: Pod, most_files: int) -> FormData:
     """The request's form; what is not a form is `INVALID_INPUT`."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in ("multipart/form-data", "application/x-www-form-urlencoded"):
@@ -127,7 +132,7 @@ _SUBMIT: dict[str, Any] = {
 }
 
 
-def _served(path: Path, media: str, policy: str, name: str, *, download: bool) -> Response:
+def served(path: Path, media: str, policy: str, name: str, *, download: bool) -> Response:
     """A file of a job: its name and policy; `no-cache`: a browser asks whether it is still there."""
     headers = {"Content-Security-Policy": policy, "Cache-Control": "private, no-cache"}
     return FileResponse(
@@ -161,7 +166,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
         idempotency_key: Annotated[str | None, Header(description="the same key with the same request gives the same job")] = None,
     ) -> Response:
         """Queue a job. Each key of the job is a form field, or all of them are one JSON object in `options`; lists are comma-separated."""
-        form = await _form(request, pod, len(_PICTURES))
+        form = await form_of(request, pod, len(_PICTURES))
         try:
             queued = await to_thread.run_sync(intake.accept, _submission(form, idempotency_key), pod, database)
         finally:
@@ -196,7 +201,7 @@ def _submitting(app: FastAPI, pod: Pod, database: Database) -> None:
     )
     async def palette(request: Request) -> Response:
         """At most `colors` (2 to 64, default 8) colours of the picture `file`, the most frequent first: a start for a palette."""
-        form = await _form(request, pod, 1)
+        form = await form_of(request, pod, 1)
         try:
             file, text = form.get("file"), form.get("colors", "8")
             if not isinstance(file, UploadFile):
@@ -305,8 +310,8 @@ def _fetching(app: FastAPI, pod: Pod, database: Database) -> None:
         path = files.folder_of(pod, job_id) / name
         if not path.is_file():
             raise Problem(PodCode.NOT_FOUND, f"The job's outputs did not ask for {kind}.", job_id=job_id)
-        policy = {"report": _REPORT_POLICY, "pdf": _PDF_POLICY}.get(kind, _FILE_POLICY)
-        return _served(path, _MEDIA[path.suffix], policy, f"{job_id}-{name}", download=download)
+        policy = {"report": REPORT_POLICY, "pdf": _PDF_POLICY}.get(kind, FILE_POLICY)
+        return served(path, _MEDIA[path.suffix], policy, f"{job_id}-{name}", download=download)
 
     @app.get(
         "/api/v1/jobs/{job_id}/input",
@@ -321,7 +326,7 @@ def _fetching(app: FastAPI, pod: Pod, database: Database) -> None:
         path = files.folder_of(pod, job_id) / files.PICTURE
         if job.picture is None or not path.is_file():
             raise Problem(PodCode.NOT_FOUND, "The photo came as an address and is not kept.", job_id=job_id)
-        return _served(path, files.media_of(path), _FILE_POLICY, f"{job_id}-photo", download=False)
+        return served(path, files.media_of(path), FILE_POLICY, f"{job_id}-photo", download=False)
 
     @app.get(
         "/api/v1/sample",

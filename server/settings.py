@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, SecretStr
 
@@ -54,6 +54,9 @@ class PodEnvironment(Environment):
     min_free_mb: float = Field(200, ge=0, allow_inf_nan=False, description="a number of megabytes, 0 or more")
     upload_seconds: float = Field(300, gt=0, le=YEAR, description=f"a number of seconds above 0, {YEAR} at most")
     kill_grace_seconds: float = Field(30, gt=0, le=YEAR, description=f"a number of seconds above 0, {YEAR} at most")
+    while_training: Literal["wait", "refuse"] = Field("wait", description="wait or refuse")
+    training_mb: float = Field(2000, ge=0.001, le=100_000, description="a number of megabytes from 0.001 to 100000")
+    training_files: int = Field(2000, ge=1, le=100_000, description="a whole number from 1 to 100000")
     cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
         "", description="sites such as https://shop.example, separated by commas, each with its scheme and without a path; or *"
     )
@@ -93,6 +96,11 @@ class Pod:
     def database(self) -> Path:
         """The one shared state."""
         return self.own_folder / "jobs.sqlite"
+
+    @property
+    def training_folder(self) -> Path:
+        """The pairs to train with, and the log of the training."""
+        return self.own_folder / "training"
 
     @property
     def max_bytes(self) -> int:

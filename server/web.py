@@ -15,7 +15,7 @@ from starlette.responses import Response
 from pipeline import __version__, health, log
 from pipeline.errors import Code, JobError
 from pipeline.job import ColorLockSpec, StrokeSpec
-from server import answers, database, description, keeper, metrics, page, routes
+from server import answers, database, description, keeper, metrics, page, routes, training_routes
 from server.guard import Guard
 from server.problems import Problem, answer, of_job_error, of_status
 from server.settings import Pod, listed
@@ -50,6 +50,7 @@ def create(pod: Pod) -> FastAPI:
         redoc_url=None,
     )
     routes.add(app, pod, jobs)
+    training_routes.add(app, pod, jobs)
     app.router.routes.extend([*description.routes(), *page.routes()])
     app.add_middleware(Guard, pod=pod, body_limits=routes.body_limits(pod))
     if origins := listed(pod.environment.cors_origins):

@@ -131,6 +131,9 @@ VARIABLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "RATE_LIMIT_PER_MINUTE": ({"0": 0, "60": 60}, [*NUMBERS, "1.5", "inf"]),
     "UPLOAD_SECONDS": ({"60": 60}, [*NUMBERS, "0", "inf"]),
     "KILL_GRACE_SECONDS": ({"60": 60}, [*NUMBERS, "0", "inf"]),
+    "WHILE_TRAINING": ({"Refuse": "refuse", "wait": "wait"}, ["stop", "1"]),
+    "TRAINING_MB": ({"0.5": 0.5}, [*NUMBERS, "0", "inf", "1e-9"]),
+    "TRAINING_FILES": ({"60": 60}, [*NUMBERS, "0", "1.5", "inf"]),
     "CORS_ORIGINS": (
         {
             "https://shop.test": "https://shop.test",
