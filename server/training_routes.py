@@ -53,7 +53,7 @@ def _pairs(pod: Pod) -> dict[str, int]:
         if path.is_file():
             kind = path.suffix.lower().removeprefix(".")
             found[kind] = found.get(kind, 0) + 1
-    return found
+    return dict(sorted(found.items()))
 
 
 def _time(seconds: float | None) -> str | None:

@@ -59,22 +59,40 @@ export async function paletteOf(file, colors) {
 /** Sixteen random bytes as hex; crypto.randomUUID is not there over plain http. */
 export const randomKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map(byte => byte.toString(16).padStart(2, '0')).join('');
 
-/** Submit a photo; `sent` is told the share that has arrived. XMLHttpRequest, because fetch tells nothing of an upload. */
-export async function submit(file, options, idempotencyKey, sent) {
-  const form = new FormData();
-  form.append('file', file, file.name);
-  form.append('options', JSON.stringify(options));
+export const trainingPath = what => `/api/v1/training/${what}`;
+export const training = () => json('/api/v1/training');
+export const startTraining = options => call('/api/v1/training', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(options) });
+export const stopTraining = () => call(trainingPath('stop'), { method: 'POST' });
+export const installStyle = () => call(trainingPath('install'), { method: 'POST' });
+
+/** Send a form; `sent` is told the share that has arrived. XMLHttpRequest, because fetch tells nothing of an upload. */
+async function post(path, form, headers, sent) {
   const { status, body } = await new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open('POST', '/api/v1/process');
-    request.setRequestHeader('Idempotency-Key', idempotencyKey);
+    request.open('POST', path);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = event => { if (event.lengthComputable) sent(event.loaded / event.total); };
     request.onload = () => resolve({ status: request.status, body: request.responseText });
     request.onerror = () => reject(unreachable());
     request.send(form);
   });
-  if (status < 300) return JSON.parse(body);
+  if (status < 300) return new Response(body);
   throw refusal(status, body);
+}
+
+/** Send a zip of pairs. */
+export function sendPairs(file, sent) {
+  const form = new FormData();
+  form.append('file', file, file.name);
+  return post(trainingPath('pairs'), form, {}, sent);
+}
+
+/** Submit a photo; `sent` is told the share that has arrived. */
+export async function submit(file, options, idempotencyKey, sent) {
+  const form = new FormData();
+  form.append('file', file, file.name);
+  form.append('options', JSON.stringify(options));
+  return (await post('/api/v1/process', form, { 'Idempotency-Key': idempotencyKey }, sent)).json();
 }
 
 const sleep = (ms, signal) => new Promise(resolve => {

@@ -1,4 +1,4 @@
-// The page: joins photo, palette, settings, job and history. The address says which job is open: #job=ID.
+// The page: joins photo, palette, settings, job, history and training. The address says what is open: #job=ID, #style.
 
 import { coded, h } from '/viewer/dom.js';
 import * as api from '/page/api.js';
@@ -7,6 +7,7 @@ import { createJob, problem } from '/page/job.js';
 import { createOptions } from '/page/options.js';
 import { createPalette } from '/page/palette.js';
 import { createPhoto } from '/page/photo.js';
+import { createTraining } from '/page/training.js';
 
 const $ = id => document.getElementById(id);
 const announce = text => { $('announce').textContent = text; };
@@ -20,6 +21,8 @@ const palette = createPalette({ fromPicture: api.paletteOf, photo: () => file, t
 const options = createOptions(() => palette.colors);
 const job = createJob({ announce, changed: () => history.refresh(), reuse });
 const history = createHistory($('history'), { deleted: id => { if (id === jobInAddress()) location.hash = ''; } });
+
+const training = createTraining({ announce });
 
 const send = h('button', { type: 'submit', class: 'primary' }, 'Draw');
 const told = h('div', { class: 'told' });
@@ -43,7 +46,7 @@ function take(chosen, box = null) {
   attempt = null;
   told.replaceChildren();
   photo.show(chosen, box);
-  if (jobInAddress()) location.hash = ''; else show(photo.element);
+  if (jobInAddress() || location.hash === '#style') location.hash = ''; else show(photo.element);
   if (chosen) announce(`${chosen.name} is chosen.`);
 }
 
@@ -111,7 +114,16 @@ async function reuse(old) {
 function route() {
   const id = jobInAddress();
   history.open(id);
-  if (id) {
+  const style = location.hash === '#style', tab = document.querySelector('a[href="#style"]');
+  $('panel').hidden = style;
+  document.querySelector('.desk').classList.toggle('alone', style);
+  if (style) tab.setAttribute('aria-current', 'page'); else tab.removeAttribute('aria-current');
+  if (!style) training.close();
+  if (style) {
+    job.close();
+    show(training.element);
+    training.open();
+  } else if (id) {
     show(job.element);
     job.open(id);
     const top = $('work').getBoundingClientRect().top;
@@ -157,6 +169,7 @@ async function greet() {
   try {
     const ready = await api.server();
     words.textContent = ready ? '' : 'The server is warming up; jobs can be sent already.';
+    if (!ready && ['waiting', 'running'].includes((await api.training()).status)) words.textContent = 'A style is being trained; no jobs are drawn meanwhile.';
     if (ready?.engine) options.engine = ready.engine;
     if (ready?.engine) words.textContent = `${ready.engine} engine`;
     if (!ready) setTimeout(greet, 2000);
