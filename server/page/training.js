@@ -118,7 +118,7 @@ function fault(now) {
 function chart(epochs) {
   if (!epochs.length) return null;
   const values = epochs.flatMap(one => [one.loss, one.judged]), low = Math.min(...values), high = Math.max(...values), last = epochs.at(-1);
-  const at = (one, key) => `${(600 * one.epoch / last.epoch).toFixed(1)},${(110 - 100 * (one[key] - low) / (high - low || 1)).toFixed(1)}`;
+  const at = (one, key) => `${(600 * (one.epoch - epochs[0].epoch) / (last.epoch - epochs[0].epoch || 1)).toFixed(1)},${(110 - 100 * (one[key] - low) / (high - low || 1)).toFixed(1)}`;
   const line = (key, name) => s('polyline', { class: name, points: epochs.map(one => at(one, key)).join(' ') });
   const best = epochs.reduce((a, b) => (b.judged < a.judged ? b : a));
   return h('figure', { class: 'losses' }, s('svg', { viewBox: '0 0 600 120', preserveAspectRatio: 'none', role: 'img', 'aria-label': 'Loss over the epochs' }, line('loss', 'taught'), line('judged', 'judged')),
