@@ -75,9 +75,9 @@ def _candidates(component: NDArray[np.uint32], inside: Mask) -> Iterator[tuple[M
     rows = np.flatnonzero(inside.any(1))
     top, height, area = rows[0], np.ptp(rows) + 1, int(inside.sum())
     found = cc3d.statistics(component)
-    # A number that no pixel has, as watershed leaves where a core lies outside, has no bounds.
-    sized = (found["voxel_counts"] >= max(1, SMALLEST * area)) & (found["voxel_counts"] <= LARGEST * area)
-    for k in np.flatnonzero(sized[1:]) + 1:
+    for k in range(1, len(found["voxel_counts"])):
+        if not SMALLEST * area <= found["voxel_counts"][k] <= LARGEST * area:  # a number that no pixel has has no box either
+            continue
         middle = float((found["centroids"][k][0] - top) / height)
         ends = (found["bounding_boxes"][k][0].stop - top) / height
         if middle <= MIDDLE and ends <= LOWEST:
