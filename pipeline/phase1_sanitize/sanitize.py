@@ -197,7 +197,7 @@ def plate_outline(found: Found, mask: Mask) -> NDArray[np.float32]:
 
 
 def dilated(mask: Mask, frame: Frame, fraction: float) -> Mask:
-    """The mask widened by a share of the side to take the letters' soft edges with it; never beyond the photo."""
+    """The mask widened by a share of the side to take soft edges and rims with it; never beyond the photo."""
     side = mask.shape[0]
     photo = np.zeros_like(mask)
     photo[quads.photo_part(frame)] = True

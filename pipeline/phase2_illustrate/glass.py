@@ -76,11 +76,11 @@ def _candidates(component: NDArray[np.uint32], inside: Mask) -> Iterator[tuple[M
     top, height, area = rows[0], np.ptp(rows) + 1, int(inside.sum())
     found = cc3d.statistics(component)
     for k in range(1, len(found["voxel_counts"])):
-        if not found["voxel_counts"][k]:  # a cell of which nothing is left: it has no place
+        if not SMALLEST * area <= found["voxel_counts"][k] <= LARGEST * area:  # a number that no pixel has has no box either
             continue
         middle = float((found["centroids"][k][0] - top) / height)
         ends = (found["bounding_boxes"][k][0].stop - top) / height
-        if SMALLEST * area <= found["voxel_counts"][k] <= LARGEST * area and middle <= MIDDLE and ends <= LOWEST:
+        if middle <= MIDDLE and ends <= LOWEST:
             yield component == k, middle
 
 
@@ -158,7 +158,8 @@ def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False
-    return _smoothed(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32), inside, unit)
+    pane = np.asarray(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32), np.uint32)
+    return _smoothed(pane, inside, unit)
 
 
 def _smoothed(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np.uint32]:
