@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.phase2_illustrate.gone_lettering import filled, places, without_strokes
+from pipeline.phase2_illustrate.gone_lettering import Place, filled, places, without_strokes
 from pipeline.values import Mask
 
 PAINT, OTHER, GHOST, NOTHING = 0, 1, 2, 3
@@ -21,7 +21,7 @@ def letters() -> Mask:
 
 
 @pytest.fixture(scope="module")
-def lettering() -> list[Mask]:
+def lettering() -> list[Place]:
     return places(letters(), [LINE], INSIDE)
 
 
@@ -31,15 +31,15 @@ def halved(mask: Mask) -> Mask:
 
 def test_a_line_is_one_place_that_holds_its_letters(lettering):
     (place,) = lettering
-    assert (place | ~halved(letters())).all()
-    assert cv2.connectedComponents(place.astype(np.uint8))[0] == 2
-    assert place.sum() < 1.6 * 200 * 30
+    assert (place.letters | ~halved(letters())).all()
+    assert not (place.letters & place.ground).any()
+    assert (place.letters | place.ground).sum() < 1.6 * 200 * 30
 
 
 def test_what_was_removed_and_is_no_lettering_stays_out(lettering):
     more = letters()
     more[800:900, 100:200] = True
-    assert (places(more, [LINE], INSIDE)[0] == lettering[0]).all()
+    assert (places(more, [LINE], INSIDE)[0].letters == lettering[0].letters).all()
     assert places(more, [], INSIDE) == []
 
 
@@ -55,7 +55,7 @@ def test_two_paints_go_on_up_to_each_other(lettering):
     assert set(np.unique(done)) == {PAINT, OTHER}
     assert (done[:225] == PAINT).all()
     assert (done[285:] == OTHER).all()
-    assert (done != np.where(below, OTHER, PAINT)).sum() < 0.2 * lettering[0].sum()
+    assert (done != np.where(below, OTHER, PAINT)).sum() < 0.2 * lettering[0].letters.sum()
 
 
 def test_beside_the_outline_nothing_does_not_flow_in(lettering):
@@ -72,11 +72,12 @@ def test_only_lines_that_go_on_at_both_ends_stay(lettering):
     crossing[200:320, 200] = True
     stub[200:255, 240] = True
     ghost[245:265, 300] = True
+    whole = lettering[0].letters | lettering[0].ground
     done = without_strokes(crossing | stub | ghost, lettering)
     assert done[200:320, 200].all()
     assert not (done & ghost).any()
-    assert not (done & stub & lettering[0]).any()
-    assert (done | lettering[0] | ~stub).all()
+    assert not (done & stub & whole).any()
+    assert (done | whole | ~stub).all()
 
 
 def test_without_lettering_nothing_changes():
