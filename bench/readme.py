@@ -16,14 +16,14 @@ from pipeline.values import Frame, Rgb
 
 ROOT = Path(__file__).parents[1]
 PICTURE = ROOT / "docs" / "images" / "sample.png"
-#: The first is the sample that `./run demo` draws.
-SEEDS = (42, 21, 7, 20)
+#: Kind and seed; the first is the sample that `./run demo` draws.
+SCENES = (("car", 42), ("dark", 7), ("livery", 2), ("pickup", 5))
 WIDTH, GAP, MARGIN = 480, 10, 24
 
 
-def pair(seed: int) -> tuple[Rgb, Rgb]:
+def pair(kind: str, seed: int) -> tuple[Rgb, Rgb]:
     """The scene and its drawing through the shell, both in the drawing's square, cut above and below the vehicle."""
-    drawn = scene(seed)
+    drawn = scene(seed, kind=kind)
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder) / "photo.jpg"
         photo.write_bytes(jpeg(drawn))
@@ -41,7 +41,7 @@ def pair(seed: int) -> tuple[Rgb, Rgb]:
 
 def main() -> None:
     """Draws every scene; writes `PICTURE`."""
-    pairs = [pair(seed) for seed in SEEDS]
+    pairs = [pair(*each) for each in SCENES]
     height = max(len(above) for above, _ in pairs)
     sheet = np.full((2 * height + GAP, len(pairs) * (WIDTH + GAP) - GAP, 3), 255, np.uint8)
     for k, (above, below) in enumerate(pairs):

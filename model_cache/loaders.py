@@ -26,6 +26,9 @@ log = structlog.get_logger()
 
 #: What the hub's repositories call their files of 16 bits.
 VARIANT = "fp16"
+#: Class → two tensors that are one by design, of which a file may hold both or either, by the library's version that wrote it. The library
+#: here ties them in SAM, but not in SAM 2.
+TWINS = {"Sam2Model": ("shared_image_embedding.positional_embedding", "prompt_encoder.shared_embedding.positional_embedding")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +128,7 @@ def _check_architecture(model: Model, home: Path) -> None:
 
 def _check_loading(file: str, net: nn.Module, info: Mapping[str, Any]) -> None:
     """Refuse a network that is not wholly from its file. Tensors that it has no use for are logged: published files hold some."""
-    missing, mismatched = sorted(info["missing_keys"]), sorted(info["mismatched_keys"], key=str)
+    missing, mismatched = sorted(_without_twins(net, info["missing_keys"])), sorted(info["mismatched_keys"], key=str)
     if mismatched:
         key, *shapes = mismatched[0]
         raise ValueError(f"{file} holds {key} in another shape than the network ({' for '.join(str(tuple(s)) for s in shapes)})")
@@ -135,6 +138,19 @@ def _check_loading(file: str, net: nn.Module, info: Mapping[str, Any]) -> None:
         raise ValueError(f"{file} left {_some(empty)} without values")
     if surplus := sorted(info["unexpected_keys"]):
         log.info("model_surplus_tensors", file=file, count=len(surplus), first=surplus[0])
+
+
+def _without_twins(net: nn.Module, missing: Iterable[str]) -> set[str]:
+    """The missing tensors, but for one whose twin was in the file: it gets its twin's values."""
+    lost = set(missing)
+    pair = TWINS.get(type(net).__name__, ("", ""))
+    for one, other in (pair, pair[::-1]):
+        if one in lost and other not in lost:
+            tensors = dict(_tensors(net))
+            with torch.no_grad():
+                tensors[one].copy_(tensors[other])
+            return lost - {one}
+    return lost
 
 
 def _some(keys: list[str]) -> str:

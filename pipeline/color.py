@@ -16,3 +16,9 @@ def srgb_to_lab(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
     f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
     x, y, z = f[..., 0], f[..., 1], f[..., 2]
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], -1)
+
+
+def lightness(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(..., 3) uint8 sRGB to (...) float32 L*, 0..100: a third of the work of all three coordinates."""
+    t = (_LINEAR[rgb] @ _TO_XYZ[1]) / _WHITE[1]
+    return np.asarray(116 * np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29) - 16, np.float32)

@@ -207,6 +207,16 @@ def networks(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
         raise
 
 
+def set_arithmetic() -> None:
+    """The same picture from the same card, each time; and what the catalogue keeps in float32 is not rounded to TF32's 10 bits, in
+    convolutions (torch's own default) or elsewhere."""
+    import torch  # noqa: PLC0415 - see the module's first line
+
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.set_float32_matmul_precision("highest")
+
+
 def _warming(volume: Volume, wanted: frozenset[str], settings: Settings, insist: bool, reading: ReadAhead, changed: Changed) -> Networks:
     import torch  # noqa: PLC0415 - see the module's first line
 
@@ -218,9 +228,7 @@ def _warming(volume: Volume, wanted: frozenset[str], settings: Settings, insist:
             Code.GPU_MISSING,
             "The neural drawing needs a CUDA card, and there is none; set ENGINE=classical, or ENGINE=neural to draw on the processor.",
         )
-    # The same picture from the same card, each time; TF32 is exact enough for the networks that stay in float32.
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
-    torch.set_float32_matmul_precision("high")
+    set_arithmetic()
     device = torch.device("cuda" if on_card else "cpu")
     cache = open_cache(volume, device, uses_of(wanted, settings), settings.phase2.sdxl.num_inference_steps)
     names = models_of(wanted, settings)

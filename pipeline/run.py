@@ -38,6 +38,8 @@ SHARES: dict[str, tuple[float, float]] = {
     "vectorize": (0.75, 0.96),
     "deliver": (0.96, 1.0),
 }
+#: Most guidance of a few-step schedule: LCM-LoRA's authors advise 1 to 2 (Luo et al., 2023). At 7.5 its pictures burn out.
+FEW_STEP_GUIDANCE = 2.0
 TRACERS: dict[str, Tracer] = {"planar": trace_planar, "vtracer": trace_with_vtracer}
 
 
@@ -78,19 +80,24 @@ def illustrate_settings(job: Job, steps: Steps, settings: Settings) -> tuple[Ill
         if not steps.few_step:
             warnings = ("FAST_LORA_MISSING: The few-step LoRA is not installed; the draft was drawn in more steps without it.",)
     nets, retry = phase2.controlnet, phase2.iou_retry
+    few_step = isinstance(preset, Preset) and preset.few_step
+    guidance = preset.guidance_scale if job.guidance_scale is None else job.guidance_scale
+    if few_step and guidance > FEW_STEP_GUIDANCE:
+        warnings = (f"GUIDANCE_CAPPED: A few-step drawing burns out at guidance {guidance:g}; it was drawn at {FEW_STEP_GUIDANCE:g}.",)
+        guidance = FEW_STEP_GUIDANCE
     brief = Brief(
         depth=None,
         edges=None,
         seed=job.seed,
         steps=preset.num_inference_steps if job.num_inference_steps is None else job.num_inference_steps,
-        guidance=preset.guidance_scale if job.guidance_scale is None else job.guidance_scale,
+        guidance=guidance,
         depth_weight=nets.depth_weight if job.depth_weight is None else job.depth_weight,
         canny_weight=nets.canny_weight if job.canny_weight is None else job.canny_weight,
         canny_end=nets.canny_end if job.canny_end is None else job.canny_end,
         prompt=phase2.sdxl.prompt if job.prompt is None else job.prompt,
         negative_prompt=phase2.sdxl.negative_prompt if job.negative_prompt is None else job.negative_prompt,
         lora_scale=phase2.lora.scale if job.lora_scale is None else job.lora_scale,
-        few_step=isinstance(preset, Preset) and preset.few_step,
+        few_step=few_step,
         strength=phase2.sdxl.strength,
     )
     low = retry.allow_skip_on_failure if job.allow_low_iou is None else job.allow_low_iou

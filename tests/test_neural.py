@@ -185,6 +185,12 @@ def test_the_handler_does_a_neural_job(tmp_path, volume, config, sample):
     assert "model_loaded" in done.stdout + done.stderr
 
 
+def test_32_bits_are_not_rounded_to_tf32(neural_engine):
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.deterministic
+
+
 def test_a_missing_file_is_told_before_torch_is_imported(volume, tmp_path):
     copy = volumes.copy_volume(volume, tmp_path / "v")
     (copy / "models" / "birefnet" / "model.safetensors").unlink()

@@ -6,6 +6,7 @@ found by bisection between the centres of every two neighbouring pixels that dif
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import cc3d
 import numpy as np
@@ -15,9 +16,10 @@ from scipy.spatial import cKDTree
 
 from pipeline.palette import Palette, parse
 from pipeline.sample import body, car, decals, wheels
-from pipeline.sample.camera import EXTENT, Camera, aim
+from pipeline.sample.camera import Camera, aim
 from pipeline.sample.decals import Decals
 from pipeline.sample.fields import smoothstep
+from pipeline.sample.form import CAR
 from pipeline.sample.look import Look, choose
 from pipeline.values import Frame, LabelImage
 
@@ -70,7 +72,7 @@ def _at(s: Scene, points: Floats) -> Labels:
     out, opening = np.full(len(d), NOTHING, np.uint8), np.zeros(len(d), bool)
     hit = np.flatnonzero(np.isfinite(t))
     p = origin + t[hit, None] * d[hit]
-    opening[hit] = car._openings(p)
+    opening[hit] = car.openings(p)
     out[hit] = np.where(opening[hit], BLACK, _skin(s.decals, p))
     for x in body.WHEELS:
         for side in (1.0, -1.0):
@@ -140,7 +142,7 @@ def _wheel(look: Look, origin: NDArray[np.float32], d: NDArray[np.float32], x: f
 
 def rasterise(s: Scene, side: int) -> LabelImage:
     """The truth at pixel centres as a label image."""
-    corners = np.array([[x, y, z * 1.15] for x in EXTENT[0] for y in EXTENT[1] for z in EXTENT[2]])
+    corners = np.array([[x, y, z * 1.15] for x, y, z in product(*CAR.extent)])
     flat = s.camera.project(corners) + np.array([0, s.top])
     (x0, y0), (x1, y1) = np.maximum(np.floor(flat.min(0)).astype(int) - 4, 0), np.minimum(np.ceil(flat.max(0)).astype(int) + 4, side)
     labels = np.full((side, side), NOTHING, np.uint8)

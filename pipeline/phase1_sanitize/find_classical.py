@@ -1,4 +1,4 @@
-"""Lettering and plates by a text detector and reader that carry their models in their package (RapidOCR).
+"""Badges by their look, lettering and plates by a text detector and reader that carry their models in their package (RapidOCR).
 
 What they read is grown to its whole line, and rows of letters that they do not read are found by their shapes.
 """
@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.parallel import both
 from pipeline.phase1_sanitize import quads
+from pipeline.phase1_sanitize.find_badges import BADGES, badges
 from pipeline.phase1_sanitize.letter_rows import letter_rows
 from pipeline.phase1_sanitize.plate_corners import grow_plate
 from pipeline.phase1_sanitize.quads import PLATE, Quad
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 TEXT = "text"
 #: The labels that this module's `find` can find.
-FINDS = frozenset({PLATE, TEXT})
+FINDS = frozenset({PLATE, TEXT, *BADGES})
 #: A plate whose characters nobody can read must be a cleaner rectangle than one that was read.
 UNREAD_PLATE_FILL = 0.93
 #: Where the contrast is evened out: the window's sigma, pixels of the picture, and a spread (L*, 0..100) that counts as none.
@@ -58,7 +59,7 @@ class FindSettings:
 
 
 def make_find(settings: FindSettings = FindSettings()) -> Find:
-    """Load the text detector and reader (0.6 s, 31 MB of models) and return the step that finds plates and lettering.
+    """Load the text detector and reader (0.6 s, 31 MB of models) and return the step that finds plates, lettering and badges.
 
     The step may be called from several threads at once. It writes no file and never uses the network: both models
     are named by their path, so a missing one raises `FileNotFoundError` here instead of being fetched.
@@ -66,8 +67,10 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
     detector, reader = _load(settings)
 
     def find(rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:
-        if not FINDS & set(labels):
-            return []
+        names = [label for label in labels if label in BADGES]
+        emblems = badges(rgb, region, names[0]) if names else []
+        if not {PLATE, TEXT} & set(labels):
+            return emblems
         rows, columns = quads.window(region)
         content, corner = rgb[rows, columns], np.array([columns.start, rows.start], np.float32)
         large, small = (_seen(content, side) for side in (settings.plain, settings.relief))
@@ -80,7 +83,7 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
         unread = [((quad / small.scale + corner).astype(np.float32), count) for quad, count in letters]
         if TEXT in labels:
             found += _unread(unread, found)
-        return [replace(one, quad=whole_line(rgb, one.quad)) if one.label == TEXT else one for one in found]
+        return emblems + [replace(one, quad=whole_line(rgb, one.quad)) if one.label == TEXT else one for one in found]
 
     return find
 

@@ -1,8 +1,10 @@
 """Anything that has a name, by GroundingDINO (Liu and others, 2023).
 
-A box's score for a label is the greatest sigmoid among that label's own tokens, read from the network's logits. The
-processor's own reading glues together the tokens above a second threshold, which may be words of two labels or half
-of one.
+A box's score for a label is the greatest sigmoid among that label's own tokens, read from the network's logits, where its head noun
+reaches `TEXT_THRESHOLD`; else none. Without that a box around the whole car is a "car logo" as surely as it is a car. The greatest and not
+the mean: the detector's box threshold is meant for it, and "side" and "view" hardly answer on a real side view mirror, so that a mean of
+the three would lose it. The processor's own reading glues together the tokens above the text threshold, which may be words of two labels
+or half of one.
 """
 
 from collections.abc import Sequence
@@ -21,12 +23,12 @@ if TYPE_CHECKING:
     from model_cache.cache import ModelCache
 
 MODEL = "grounding-dino"
-#: Boxes that score less for every label are noise; what is worth removing is decided by a threshold of the caller's.
-FLOOR = 0.05
+#: Least score of a label's head noun, the published text threshold. What is worth removing is decided by a threshold of the caller's.
+TEXT_THRESHOLD = 0.25
 
 
 def make_find(cache: "ModelCache") -> Find:
-    """The step that finds any labels: everything from `FLOOR` up, best first, each box under its best label.
+    """The step that finds any labels: everything from `TEXT_THRESHOLD` up, best first, each box under its best label.
 
     The same thing may be boxed several times. Raises JobError INVALID_INPUT for labels that cannot be asked for, and
     `RuntimeError` when the network's answer is not one (shape, NaN).
@@ -61,13 +63,17 @@ def _detect(cache: "ModelCache", rgb: Rgb, region: Box, labels: Sequence[str]) -
 
 
 def _answer(output: Any, prompt: Prompt) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Scores (Q, labels) 0..1 and boxes (Q, 4) as centre, width and height in shares of the picture, both checked."""
+    """Scores (Q, labels) 0..1, 0 where the head noun does not answer, and boxes (Q, 4): centre, width and height in shares of the picture.
+
+    Both are checked.
+    """
     logits, boxes = output.logits, output.pred_boxes
     queries = boxes.shape[1] if boxes.ndim == 3 else 0
     if boxes.shape != (1, queries, 4) or logits.ndim != 3 or logits.shape[:2] != (1, queries) or logits.shape[2] < len(prompt.ids):
         raise RuntimeError(f"{MODEL} returned logits {tuple(logits.shape)} and boxes {tuple(boxes.shape)} for {len(prompt.ids)} tokens")
-    best = torch.stack([logits[0, :, start:end].amax(1) for start, end in prompt.spans], dim=1)
-    scores = best.float().sigmoid().cpu().numpy()
+    best, heads = (torch.stack([logits[0, :, a:b].amax(1) for a, b in part], dim=1) for part in (prompt.spans, prompt.heads))
+    answered = heads.float().sigmoid() >= TEXT_THRESHOLD
+    scores = torch.where(answered, best.float().sigmoid(), 0.0).cpu().numpy()
     places = boxes[0].float().cpu().numpy()
     # amax passes a NaN on; a sigmoid hides an infinity, so the logits themselves are asked.
     if not (bool(torch.isfinite(best).all()) and np.isfinite(places).all()):
@@ -78,13 +84,13 @@ def _answer(output: Any, prompt: Prompt) -> tuple[NDArray[np.float32], NDArray[n
 def _found(
     scores: NDArray[np.float32], boxes: NDArray[np.float32], labels: Sequence[str], width: int, height: int, origin: tuple[int, int]
 ) -> list[Found]:
-    """The boxes of at least `FLOOR`, in the pixels of the square that the crop (`width` × `height` at `origin`) is from."""
+    """The boxes that are something, in the pixels of the square that the crop (`width` × `height` at `origin`) is from."""
     names, best = scores.argmax(1), scores.max(1)
     corners = np.concatenate([boxes[:, :2] - boxes[:, 2:] / 2, boxes[:, :2] + boxes[:, 2:] / 2], axis=1)
     corners = corners.clip(0, 1) * np.array([width, height, width, height], np.float32)
     wide = (corners[:, 2] - corners[:, 0] >= 1) & (corners[:, 3] - corners[:, 1] >= 1)
     found = []
-    for query in np.flatnonzero(wide & (best >= FLOOR)):
+    for query in np.flatnonzero(wide & (best > 0)):
         x0, y0, x1, y1 = corners[query]
         quad = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float32) + np.array(origin, np.float32)
         found.append(Found(labels[names[query]], float(best[query]), quad))

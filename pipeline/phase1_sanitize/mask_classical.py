@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.phase1_sanitize import quads
+from pipeline.phase1_sanitize.find_badges import BADGES
 from pipeline.phase1_sanitize.quads import PLATE
 from pipeline.raster import ellipse
 from pipeline.values import Found, Mask, Rgb
@@ -29,7 +30,9 @@ def masks(rgb: Rgb, found: Sequence[Found]) -> list[Mask]:
 
 
 def mask(rgb: Rgb, found: Found) -> Mask:
-    """(S, S) mask of a found thing's pixels: the characters' block of a plate, else the strokes of its letters."""
+    """(S, S) mask of a found thing's pixels: the characters' block of a plate, the whole box of a badge, else the letters' strokes."""
+    if found.label in BADGES:  # alone on calm paint, which the box may be filled with
+        return quads.filled(found.quad, rgb.shape[:2])
     width, height = quads.size(found.quad)
     margin = 0.6 * height
     scale = max(1.0, LEAST_HEIGHT / height)

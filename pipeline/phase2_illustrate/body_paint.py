@@ -22,8 +22,11 @@ LOWEST, HIGHEST, SMOOTH = 12.0, 93.0, 12.0
 FAINT = 5.0  # chroma below which a hue means nothing
 SECTOR = 27.0  # degrees to each side that are one paint
 LEAST_SHARE = 0.3  # share of the smooth body that has the hue
-LEAST, LEAST_SKY = 9.0, 16.0  # chroma from which it is paint, and in the sky's hues
-SKY = (205.0, 300.0)  # degrees
+LEAST = 9.0  # chroma from which it is paint
+#: The sky's hues, degrees, and the chroma from which one of them is paint: on dark bodies, where little light mirrors much sky, and on
+#: bodies lighter than so much L*.
+SKY, LEAST_SKY, LEAST_SKY_LIGHT, DARK_BODY = (205.0, 300.0), 16.0, 13.0, 35.0
+STEADY = 0.8  # least share of its chroma that such a hue keeps on the lower half of the body, which mirrors the ground
 LIGHT_SHARE, MOST_LIGHT = 0.8, 15.0  # how much of the surroundings' chroma in that hue is the light's, and up to which chroma
 FULL = 70.0  # the chroma that the body's paint is brought to
 KEPT, LOST = 40.0, 60.0  # degrees from the paint's hue up to which a pixel is brought along wholly, and from which not at all
@@ -84,7 +87,14 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     ring = around[(around[:, 0] > LOWEST) & (around[:, 0] < HIGHEST + 2)]
     ways = np.array([np.cos(np.radians(mode)), np.sin(np.radians(mode))], np.float32)
     shared = float(np.median(_scaled(ring) @ ways)) if len(ring) > 100 else 0.0
-    needed = LEAST_SKY if SKY[0] < mode < SKY[1] else LEAST
+    needed = LEAST
+    if SKY[0] < mode < SKY[1]:
+        rows = np.nonzero(body)[0]
+        lower = chroma[own & (rows >= np.median(rows))]
+        if not len(lower) or np.median(lower) < STEADY * found:
+            return None
+        found = float(np.median(lower))
+        needed = LEAST_SKY if np.median(lab[body][own][:, 0]) < DARK_BODY else LEAST_SKY_LIGHT
     if found < needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT):
         return None
     a, b = lab[body][own][:, 1:].mean(0)  # of its colours the strongest count most, which shade and sky have changed least

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.color import srgb_to_lab
+from pipeline.color import lightness
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.contrast import relative, slope
@@ -86,7 +86,7 @@ def relieved(rgb: Rgb, inside: Mask, labels: Labels, palette: Palette, spared: M
     if not dark.any():
         return labels
     picture = cv2.bilateralFilter(np.ascontiguousarray(rgb[part]), max(5, round(7 * unit)), 12, 3 * unit)
-    light = srgb_to_lab(np.asarray(picture, np.uint8))[..., 0].astype(np.float32)
+    light = lightness(np.asarray(picture, np.uint8))
     core = cv2.erode(dark.astype(np.uint8), ellipse(FRINGE * unit), borderValue=0) > 0
     alone = np.where(core, light, _mean(light, core, NEIGHBOURHOOD * unit)).astype(np.float32)
     raised = _standing_out(light, dark, unit) | _light_lines(alone, core, unit)

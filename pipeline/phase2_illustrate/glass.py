@@ -20,7 +20,7 @@ from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.contrast import relative, slope
 from pipeline.phase2_illustrate.grade import tones_of
-from pipeline.raster import ellipse
+from pipeline.raster import ellipse, window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -37,6 +37,7 @@ RED = 15.0  # a* of a lamp
 SHINE, SKY = 10.0, 72.0  # L* above a colourless paint's, and above any, from which an area is a highlight
 SHARP = 2.2  # contrast of an edge against the contrast around it, from which it parts two cells
 GAP = 4.0  # pixels at a side of 1024: half of the widest gap in such an edge that is closed
+NOTCH, SPIKE = 14.0, 8.0  # half the width of a notch in a pane's rim that is closed, and of a spike that is cut off
 LOST = 0.4  # share of its surroundings that have a pane's own tone, above which it takes the next darker one, to be seen at all
 LIGHT = (0.08, 0.45)  # share of a pane that its one light shape has
 
@@ -74,10 +75,12 @@ def _candidates(component: NDArray[np.uint32], inside: Mask) -> Iterator[tuple[M
     rows = np.flatnonzero(inside.any(1))
     top, height, area = rows[0], np.ptp(rows) + 1, int(inside.sum())
     found = cc3d.statistics(component)
-    for k in range(1, len(found["voxel_counts"])):
+    # A number that no pixel has, as watershed leaves where a core lies outside, has no bounds.
+    sized = (found["voxel_counts"] >= max(1, SMALLEST * area)) & (found["voxel_counts"] <= LARGEST * area)
+    for k in np.flatnonzero(sized[1:]) + 1:
         middle = float((found["centroids"][k][0] - top) / height)
         ends = (found["bounding_boxes"][k][0].stop - top) / height
-        if SMALLEST * area <= found["voxel_counts"][k] <= LARGEST * area and middle <= MIDDLE and ends <= LOWEST:
+        if middle <= MIDDLE and ends <= LOWEST:
             yield component == k, middle
 
 
@@ -135,7 +138,13 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
     """(S, S) number of the pane at every pixel, 0 where there is none; `rgb` (S, S, 3) uint8 sRGB photograph, `inside` the vehicle."""
     if not inside.any():
         return np.zeros(inside.shape, np.uint32)
-    unit = len(rgb) / 1024
+    unit, answer, part = len(rgb) / 1024, np.zeros(inside.shape, np.uint32), window(inside, 16)
+    answer[part] = _panes(np.ascontiguousarray(rgb[part]), inside[part], unit)
+    return answer
+
+
+def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
+    """(H, W) as `panes`, of the vehicle's part of the picture."""
     lab = srgb_to_lab(np.asarray(cv2.bilateralFilter(rgb, max(5, round(9 * unit)), 35, 6 * unit), np.uint8)).astype(np.float32)
     vehicle = _Vehicle.of(lab, inside, unit)
     other = cv2.morphologyEx((inside & ~vehicle.paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
@@ -149,7 +158,21 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False
-    return np.asarray(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32))
+    pane = np.asarray(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32), np.uint32)
+    return _smoothed(pane, inside, unit)
+
+
+def _smoothed(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np.uint32]:
+    """The panes without the notches and spikes that reflections leave at their rims; they stay apart and within `inside`."""
+    out = np.zeros_like(pane)
+    for k in range(1, int(pane.max()) + 1):
+        part = window(pane == k)
+        reach = round(2 * NOTCH * unit) + 1  # a margin, so that the crop's border is no rim
+        one = cv2.copyMakeBorder((pane[part] == k).astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
+        one = cv2.morphologyEx(cv2.morphologyEx(one, cv2.MORPH_CLOSE, ellipse(NOTCH * unit)), cv2.MORPH_OPEN, ellipse(SPIKE * unit))
+        own = one[reach:-reach, reach:-reach] > 0
+        out[part][own & inside[part] & (out[part] == 0) & ((pane[part] == 0) | (pane[part] == k))] = k
+    return out
 
 
 def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels:

@@ -12,7 +12,7 @@ from pipeline.phase2_illustrate.glass import calmed, panes
 from pipeline.phase2_illustrate.gone_lettering import filled, places, without_strokes
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.panel_lines import panel_lines
-from pipeline.phase2_illustrate.parts import lamps, one_red, parts_of
+from pipeline.phase2_illustrate.parts import amber, lamps, one_red, parts_of
 from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.progress import Progress
 from pipeline.raster import resized
@@ -59,6 +59,7 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     lettering = places(plate.removed_mask, [one.quad for one in plate.removed if one.label == "text"], matte.inside)
     labels = blank(filled(labels, lettering, len(palette)), plates, palette)
     wheel = wheels(rgb, matte.inside)
+    labels = amber(drawn, matte.inside, labels, palette, elsewhere=(glass > 0) | wheel)
     lamp = lamps(labels, matte.inside, palette, elsewhere=(glass > 0) | wheel)
     labels = one_red(labels, lamp, palette)
     parts = parts_of(matte.inside, glass > 0, wheel, lamp, plates)

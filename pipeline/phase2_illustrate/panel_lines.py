@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.color import srgb_to_lab
+from pipeline.color import lightness
 from pipeline.phase2_illustrate.strokes import cut, drawn, joined, smoothed, thin, traced
 from pipeline.raster import ellipse, window
 from pipeline.values import Gray, Mask, Rgb
@@ -120,7 +120,7 @@ def panel_lines(rgb: Rgb, inside: Mask, labels: NDArray[np.uint8], spared: Mask 
     if not inside.any():
         return np.zeros(inside.shape, bool), np.zeros(inside.shape, np.uint8)
     part = window(inside)
-    light = srgb_to_lab(np.ascontiguousarray(rgb[part]))[..., 0].astype(np.float32)
+    light = lightness(rgb[part])
     strength, direction = line_strength(light, unit)
     rim = cv2.copyMakeBorder(inside[part].astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     within = cv2.distanceTransform(rim, cv2.DIST_L2, 5)[1:-1, 1:-1] > 5 * unit

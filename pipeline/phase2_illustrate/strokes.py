@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
 from skimage.morphology import skeletonize
 
 from pipeline.values import Mask
 
 Path = NDArray[np.float64]  # (K, 2) points as x, y
-_AROUND = tuple((dx, dy) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dx, dy) != (0, 0))
 
 
 def thin(mask: Mask) -> Mask:
@@ -19,25 +20,44 @@ def thin(mask: Mask) -> Mask:
     return np.asarray(skeletonize(mask), np.bool_)  # type: ignore[no-untyped-call]
 
 
+@njit(cache=True)
+def _follow(left: NDArray[np.uint8], starts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(n, 2) points x, y of the paths from `starts` (k, 2), one after another, and where each path ends; takes the points from `left`.
+
+    `left` has a rim of zeros, one pixel wide.
+    """
+    points, ends = np.empty((int(left.sum()), 2), np.int64), np.empty(len(starts), np.int64)
+    count = paths = 0
+    for k in range(len(starts)):
+        x, y = starts[k]
+        if not left[y, x]:
+            continue
+        going = True
+        while going:
+            left[y, x] = 0
+            points[count, 0], points[count, 1] = x, y
+            count += 1
+            going = False
+            for dy, dx in ((-1, -1), (-1, 0), (-1, 1), (0, -1), (0, 1), (1, -1), (1, 0), (1, 1)):
+                if left[y + dy, x + dx]:
+                    x, y, going = x + dx, y + dy, True
+                    break
+        ends[paths] = count
+        paths += 1
+    return points[:count], ends[:paths]
+
+
 def traced(lines: Mask) -> list[Path]:
     """The paths of a thinned mask, cut where lines meet; single pixels are left out. Order follows the rows."""
-    kernel = np.ones((3, 3), np.float32)
-    around = cv2.filter2D(lines.astype(np.float32), -1, kernel, borderType=cv2.BORDER_CONSTANT) - 1
-    left = {(int(x), int(y)) for y, x in np.argwhere(lines & (around <= 2.5))}
-    ends = sorted((p for p in left if sum((p[0] + dx, p[1] + dy) in left for dx, dy in _AROUND) <= 1), key=lambda p: (p[1], p[0]))
-    paths = []
-    for start in [*ends, *sorted(left, key=lambda p: (p[1], p[0]))]:
-        if start not in left:
-            continue
-        path, here = [start], start
-        left.remove(start)
-        while step := next(((here[0] + dx, here[1] + dy) for dx, dy in _AROUND if (here[0] + dx, here[1] + dy) in left), None):
-            path.append(step)
-            left.remove(step)
-            here = step
-        if len(path) > 1:
-            paths.append(np.array(path, float))
-    return paths
+
+    def around(mask: Mask) -> NDArray[np.float32]:
+        return np.asarray(cv2.filter2D(mask.astype(np.float32), -1, np.ones((3, 3), np.float32), borderType=cv2.BORDER_CONSTANT) - 1)
+
+    single = np.pad(lines & (around(lines) <= 2.5), 1)
+    ends = single & (around(single) <= 1.5)
+    starts = np.concatenate([np.argwhere(mask)[:, ::-1] for mask in (ends, single)])
+    points, stops = _follow(single.astype(np.uint8), starts)
+    return [path.astype(float) - 1 for path in np.split(points, stops[:-1]) if len(path) > 1]
 
 
 def _heading(path: Path, reach: int = 8) -> NDArray[np.float64]:
@@ -50,24 +70,21 @@ def joined(paths: Sequence[Path], gap: float, turn: float) -> list[Path]:
     """Join ends that lie within `gap` pixels and go on in each other's direction within `turn` degrees, nearest first."""
     pieces: dict[int, Path] = dict(enumerate(paths))
     least = float(np.cos(np.radians(turn)))
-    while True:
+    while len(pieces) > 1:
         ends = [(k, flip, p[0] if flip else p[-1], _heading(p[::-1] if flip else p)) for k, p in pieces.items() for flip in (False, True)]
-        if len(ends) < 4:
-            break
-        where, heads = np.array([e[2] for e in ends]), np.array([e[3] for e in ends])
-        apart = where[None] - where[:, None]
-        distance = np.hypot(apart[..., 0], apart[..., 1])
-        bridge = apart / np.maximum(distance, 1e-9)[..., None]
-        onward = (bridge * heads[:, None]).sum(-1)
-        piece = np.array([e[0] for e in ends])
+        where, heads, piece = np.array([e[2] for e in ends]), np.array([e[3] for e in ends]), np.array([e[0] for e in ends])
+        one, other = cKDTree(where).query_pairs(gap, output_type="ndarray").T
+        apart = where[other] - where[one]
+        distance = np.hypot(apart[:, 0], apart[:, 1])
+        bridge = apart / np.maximum(distance, 1e-9)[:, None]
+        onward = np.minimum((bridge * heads[one]).sum(-1), (-bridge * heads[other]).sum(-1))
         straight = (onward > least) | (distance < 3)
-        fits = (distance <= gap) & straight & straight.T & (heads @ heads.T < -least) & (piece[:, None] != piece)
-        if not fits.any():
+        fits = np.flatnonzero(straight & ((heads[one] * heads[other]).sum(-1) < -least) & (piece[one] != piece[other]))
+        if not len(fits):
             break
         taken: set[int] = set()
-        rows, columns = np.nonzero(np.triu(fits))
-        for i in np.lexsort((columns, rows, distance[rows, columns])):
-            (a, flip_a, *_), (b, flip_b, *_) = ends[rows[i]], ends[columns[i]]
+        for i in fits[np.lexsort((other[fits], one[fits], distance[fits]))]:
+            (a, flip_a, *_), (b, flip_b, *_) = ends[one[i]], ends[other[i]]
             if a in taken or b in taken:
                 continue
             taken |= {a, b}

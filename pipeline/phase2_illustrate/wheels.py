@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.signal import find_peaks
 
-from pipeline.color import srgb_to_lab
+from pipeline.color import lightness
 from pipeline.raster import bounds
 from pipeline.values import Box, Mask, Rgb
 
@@ -64,7 +64,7 @@ def wheels(rgb: Rgb, inside: Mask) -> Mask:
         return found
     x0, y0, x1, y1 = place
     width, height = x1 - x0, y1 - y0
-    light = np.asarray(cv2.GaussianBlur(srgb_to_lab(rgb)[..., 0].astype(np.float32), (0, 0), 1.5 * len(rgb) / 1024), np.float32)
+    light = np.asarray(cv2.GaussianBlur(lightness(rgb), (0, 0), 1.5 * len(rgb) / 1024), np.float32)
     lowest = np.where(inside.any(0), len(inside) - 1 - inside[::-1].argmax(0), y0).astype(np.float32)
     lowest = cv2.blur(lowest[None], (9, 1))[0]
     feet, _ = find_peaks(np.pad(lowest, 1, constant_values=y0), prominence=PROMINENT * height, distance=max(1.0, APART * width))

@@ -1,4 +1,4 @@
-"""`python -m pipeline.sample OUT.jpg [--seed N] [--size WxH] [--truth DIR]`."""
+"""`python -m pipeline.sample OUT.jpg [--seed N] [--kind KIND] [--size WxH] [--truth DIR]`."""
 
 import argparse
 import io
@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.sample.compose import Box, Scene, scene
+from pipeline.sample.look import KINDS
 
 QUALITY = 85  # what cameras and phones write; enough to show the format's usual noise
 
@@ -49,13 +50,15 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m pipeline.sample", description="Draws the sample picture of a vehicle.")
     parser.add_argument("out", type=Path, help="the JPEG to write")
     parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--kind", choices=KINDS, default=KINDS[0], help="a car, a black one, one in a livery, a pick-up from behind")
     parser.add_argument("--size", type=_size, default=(1600, 1066), help="WIDTHxHEIGHT, default 1600x1066")
     parser.add_argument("--truth", type=Path, help="a folder for mask.png and boxes.json")
     options = parser.parse_args(arguments)
     if options.seed < 0:
         parser.error("the seed is a number from 0 on")
+    width, height = options.size
     try:
-        s = scene(options.seed, *options.size)
+        s = scene(options.seed, width, height, options.kind)
     except ValueError as wrong:
         parser.error(str(wrong))
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -4,6 +4,8 @@ At each height the outline seen from above is a superellipse, |u|^7 + |v|^3 = 1,
 height and the half width there. Flares over the wheels, a crease and a sill are added to the half width.
 """
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -146,16 +148,21 @@ def _between(origin: Array, d: Array, low: Array, high: Array) -> Array:
 
 
 def march(origin: Array, rays: Array) -> Array:
-    """Distance (h, w) along unit rays (h, w, 3) to the body, infinite where it is missed.
+    """Distance (h, w) along unit rays (h, w, 3) to the body, infinite where it is missed."""
+    return from_coarse(_march, origin, rays)
+
+
+def from_coarse(follow: Callable[[Array, Array, Array], Array], origin: Array, rays: Array) -> Array:
+    """Distance (h, w) along rays (h, w, 3), where `follow` tells it for rays (N, 3) from starts (N,) on.
 
     A quarter of the rays is followed from the start; the others set out shortly before their nearest neighbour's end.
     """
     coarse = rays[::2, ::2]
-    t = _march(origin, coarse.reshape(-1, 3), np.zeros(coarse.shape[0] * coarse.shape[1], np.float32)).reshape(coarse.shape[:2])
+    t = follow(origin, coarse.reshape(-1, 3), np.zeros(coarse.shape[0] * coarse.shape[1], np.float32)).reshape(coarse.shape[:2])
     finite = np.where(np.isfinite(t), t, np.float32(1e6))
     start = cv2.erode(finite, np.ones((5, 5), np.uint8)) - np.float32(0.04)
     start = np.repeat(np.repeat(start, 2, 0), 2, 1)[: rays.shape[0], : rays.shape[1]]
-    return _march(origin, rays.reshape(-1, 3), start.ravel()).reshape(rays.shape[:2])
+    return follow(origin, rays.reshape(-1, 3), start.ravel()).reshape(rays.shape[:2])
 
 
 def normals(p: Array) -> Array:

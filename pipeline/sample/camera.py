@@ -1,16 +1,16 @@
-"""A pinhole camera aimed at the car."""
+"""A pinhole camera aimed at the vehicle."""
 
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.sample.fields import Array
+from pipeline.sample.form import form
 from pipeline.sample.look import Look
 
-# The car's bounding box (half of it mirrors the other half in z), metres.
-EXTENT = ((-2.06, 2.17), (0.0, 1.45), (-0.95, 0.95))
-SHARE = 0.70  # of the picture's width that the car takes
+SHARE = 0.70  # of the picture's width that the vehicle takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Camera:
 
 
 def aim(look: Look, width: int, height: int) -> Camera:
-    """The camera of a look: the car `SHARE` of the picture's width and at most 0.8 of its height, a little below the middle.
+    """The camera of a look: the vehicle `SHARE` of the picture's width and at most 0.8 of its height, a little below the middle.
 
     The lens is shifted, not tilted, so that verticals stay vertical (as architectural photographers do).
     """
@@ -50,7 +50,7 @@ def aim(look: Look, width: int, height: int) -> Camera:
     up = np.array([0.0, 1.0, 0.0])
     right = np.cross(forward, up)
     axes = np.stack([right, up, forward])
-    corners = np.array([[x, y, z] for x in EXTENT[0] for y in EXTENT[1] for z in EXTENT[2]])
+    corners = np.array(list(product(*form(look).extent)))
     flat = Camera(origin, axes, 1.0, 0.0, 0.0, width, height).project(corners)
     low, high = flat.min(0), flat.max(0)
     span = high - low

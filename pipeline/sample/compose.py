@@ -1,26 +1,34 @@
 """One seed to one scene: picture and ground truth."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.raster import bounds
-from pipeline.sample import car, decals, houses, street
-from pipeline.sample.camera import EXTENT, Camera, aim
+from pipeline.sample import car, decals, houses, pickup, pickup_sheets, street
+from pipeline.sample.camera import Camera, aim
+from pipeline.sample.form import Extent, form
 from pipeline.sample.lens import defocus, expose
-from pipeline.sample.light import make_light
+from pipeline.sample.light import Light, make_light
 from pipeline.sample.look import Look, choose
+from pipeline.sample.skin import Skin
 
 Box = tuple[float, float, float, float]
+#: Unit rays (h, w, 3) → linear colours (h, w, 3) and what they show (h, w), 0 where they miss the vehicle.
+Render = Callable[[NDArray[np.floating[Any]]], tuple[NDArray[np.floating[Any]], NDArray[np.uint8]]]
 _SCALE, _BAND = 2, 48
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Words in the picture: `box` as fractions, `text` as written, `on` what they stand on ("plate", "door")."""
+    """Words in the picture: `box` as fractions, `text` as written, `on` what they stand on ("plate", "door", "roundel", "tailgate")."""
 
     box: Box
     text: str
@@ -33,7 +41,8 @@ class Scene:
 
     `rgb` (H, W, 3) uint8 sRGB; `mask` (H, W) bool of the vehicle (body, glass, wheels, mirrors; neither shadow nor ground).
     Boxes are x0, y0, x1, y1 as fractions of the picture. `texts` are the vehicle's; `sign` is a word on a house, with its box,
-    that belongs to the background; `paint` is the colour's name.
+    that belongs to the background; `paint` is the colour's name, `second_paint` a livery's other
+    one.
     """
 
     rgb: NDArray[np.uint8]
@@ -45,27 +54,36 @@ class Scene:
     mirrors: tuple[Box, ...]
     sign: Text | None
     paint: str
+    second_paint: str | None
 
 
-def _window(camera: Camera) -> tuple[int, int, int, int]:
-    """Pixels x0, y0, x1, y1 that hold the whole car."""
-    corners = np.array([[x, y, z * 1.15] for x in EXTENT[0] for y in EXTENT[1] for z in EXTENT[2]])
+def _renderer(look: Look, light: Light, camera: Camera) -> Render:
+    """What draws the look's vehicle."""
+    studio = car.Studio(look, light, camera.origin.astype(np.float32))
+    if look.kind == "pickup":
+        return partial(pickup.render, studio, pickup_sheets.draw(look), car.flakes(look))
+    return partial(car.render, studio, Skin(look, light, decals.draw(look), car.flakes(look)))
+
+
+def _window(camera: Camera, extent: Extent) -> tuple[int, int, int, int]:
+    """Pixels x0, y0, x1, y1 that hold the whole vehicle."""
+    corners = np.array([[x, y, z * 1.15] for x, y, z in product(*extent)])
     flat = camera.project(corners)
     x0, y0 = np.floor(flat.min(0)).astype(int) - 4
     x1, y1 = np.ceil(flat.max(0)).astype(int) + 4
     return max(0, int(x0)), max(0, int(y0)), min(camera.width, int(x1)), min(camera.height, int(y1))
 
 
-def _car_layer(studio: car.Studio, camera: Camera) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
-    """The car at the picture's size: colour times coverage (H, W, 3), coverage (H, W); and ids at twice the size."""
+def _vehicle_layer(render: Render, camera: Camera, extent: Extent) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.uint8]]:
+    """The vehicle at the picture's size: colour times coverage (H, W, 3), coverage (H, W); and ids at twice the size."""
     color = np.zeros((camera.height, camera.width, 3), np.float32)
     cover = np.zeros((camera.height, camera.width), np.float32)
     ids = np.zeros((camera.height * _SCALE, camera.width * _SCALE), np.uint8)
-    x0, y0, x1, y1 = _window(camera)
+    x0, y0, x1, y1 = _window(camera, extent)
 
     def band(top: int) -> None:
         low = min(top + _BAND, y1)
-        fine, names = car.render(studio, camera.rays(x0, top, x1, low, _SCALE))
+        fine, names = render(camera.rays(x0, top, x1, low, _SCALE))
         # Highlights are cut before averaging, as a sensor's wells are, or their edges would stay jagged.
         fine = np.minimum(fine, 6.0) * (names > 0)[..., None]
         size = (x1 - x0, low - top)
@@ -116,20 +134,19 @@ def _sign(look: Look, camera: Camera, mask: NDArray[np.bool_]) -> Text | None:
     return Text(box, look.sign, "house") if inside and not mask[rows, columns].any() else None
 
 
-def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
-    """The scene of a seed at a size; the same arguments give the same bytes on one machine.
+def scene(seed: int = 42, width: int = 1600, height: int = 1066, kind: str = "car") -> Scene:
+    """The scene of a seed at a size, of one of `KINDS`; the same arguments give the same bytes on one machine.
 
-    Raises ValueError for pictures too small to hold the car (below 160 x 120).
+    Raises ValueError for another kind and for pictures too small to hold the vehicle (below 160 x 120).
     """
     if width < 160 or height < 120:
         raise ValueError(f"the sample picture needs at least 160 x 120 pixels, not {width} x {height}")
-    look = choose(seed)
+    look = choose(seed, kind)
     row = houses.houses(look)
     camera, light = aim(look, width, height), make_light(look, row)
-    studio = car.studio(look, light, decals.draw(look), camera)
     background, depth = street.render(street.prepare(look, light, row), camera)
     background = defocus(background, depth, look.distance + 0.5, width / 300)
-    color, cover, ids = _car_layer(studio, camera)
+    color, cover, ids = _vehicle_layer(_renderer(look, light, camera), camera, form(look).extent)
     background *= (1 - cover)[..., None]
     picture = background + color
     del background, depth, color
@@ -138,7 +155,8 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
     mask = _solid(cover)
     plates = _found(ids, car.PLATE_ID, car.PLATE_TEXT)
     texts = [Text(box, look.plate, "plate") for box in _found(ids, car.PLATE_TEXT)]
-    texts += [Text(box, look.model, "door") for box in _found(ids, car.LETTERING)]
+    texts += [Text(box, look.team or look.model, "tailgate" if look.kind == "pickup" else "door") for box in _found(ids, car.LETTERING)]
+    texts += [Text(box, look.number, "roundel") for box in _found(ids, car.NUMBER)]
     return Scene(
         rgb=expose(picture, look.rng(9), 0.78 + 0.22 * look.haze),
         mask=mask,
@@ -149,4 +167,5 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066) -> Scene:
         mirrors=_found(ids, car.NEAR_MIRROR) + _found(ids, car.FAR_MIRROR),
         sign=_sign(look, camera, mask),
         paint=look.paint.name,
+        second_paint=look.second.name if look.second else None,
     )

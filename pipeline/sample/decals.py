@@ -2,17 +2,14 @@
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.sample import livery
 from pipeline.sample.body import ARCH, AXLE, WHEELS
-from pipeline.sample.fields import Bytes, Sheet
+from pipeline.sample.canvas import Canvas, Points, arc, curve
+from pipeline.sample.fields import Sheet
+from pipeline.sample.livery import Livery
 from pipeline.sample.look import Look
-
-Points = list[tuple[float, float]]
-_SHIFT = 6
 
 GLASS_FRONT: Points = [(0.63, 1.0), (0.50, 1.09), (0.30, 1.20), (0.06, 1.305), (-0.12, 1.338), (-0.33, 1.35), (-0.33, 0.985), (0.60, 0.985)]
 GLASS_REAR: Points = [(-0.40, 1.35), (-0.80, 1.333), (-1.12, 1.265), (-1.33, 1.15), (-1.42, 1.06), (-1.38, 1.02), (-0.40, 0.988)]
@@ -50,75 +47,6 @@ EMBLEM = (0.0, 0.622, 0.062)
 
 
 @dataclass(frozen=True, slots=True)
-class Canvas:
-    """A sheet to draw on; coordinates in metres."""
-
-    pixels: Bytes
-    left: float
-    top: float
-    density: float
-
-    @classmethod
-    def blank(cls, left: float, right: float, low: float, top: float, density: float) -> "Canvas":
-        """All zero."""
-        return cls(np.zeros((round((top - low) * density), round((right - left) * density)), np.uint8), left, top, density)
-
-    def fixed(self, points: Points) -> NDArray[np.int32]:
-        """OpenCV's fixed-point pixel positions."""
-        p = (np.array(points) - [self.left, self.top]) * [self.density, -self.density] - 0.5
-        return np.asarray(np.round(p * 2**_SHIFT), np.int32)
-
-    def fill(self, points: Points, value: int = 255) -> None:
-        """A filled polygon."""
-        cv2.fillPoly(self.pixels, [self.fixed(points)], value, cv2.LINE_AA, _SHIFT)
-
-    def line(self, points: Points, width: float, value: int = 255, closed: bool = False) -> None:
-        """A polyline, `width` in metres."""
-        thickness = max(1, round(width * self.density))
-        cv2.polylines(self.pixels, [self.fixed(points)], closed, value, thickness, cv2.LINE_AA, _SHIFT)
-
-    def text(self, words: str, center: tuple[float, float], height: float, spread: float = 1.0, bold: int = 0, flip: bool = False) -> None:
-        """Capitals `height` metres high around `center`; `spread` stretches them; `bold` is the stroke added, pixels; `flip` mirrors."""
-        font = ImageFont.load_default(200)
-        x0, y0, x1, y1 = font.getbbox(words, stroke_width=bold)
-        picture = Image.new("L", (int(x1 - x0) + 2, int(y1 - y0) + 2))
-        ImageDraw.Draw(picture).text((1 - x0, 1 - y0), words, 255, font, stroke_width=bold)
-        rows = round(height * self.density)
-        columns = round(rows * picture.width / picture.height * spread)
-        small = np.asarray(picture.resize((columns, rows), Image.Resampling.BOX))
-        small = small[:, ::-1] if flip else small
-        column = round((center[0] - self.left) * self.density - columns / 2)
-        row = round((self.top - center[1]) * self.density - rows / 2)
-        here = self.pixels[row : row + rows, column : column + columns]
-        np.maximum(here, small, out=here)
-
-    def sheet(self, soften: float = 0.0) -> Sheet:
-        """Ready for sampling, blurred by `soften` metres."""
-        pixels = cv2.GaussianBlur(self.pixels, (0, 0), soften * self.density) if soften else self.pixels
-        return Sheet(np.asarray(pixels, np.uint8), self.left, self.top, self.density)
-
-
-def curve(points: Points, closed: bool = False, steps: int = 12) -> Points:
-    """Catmull-Rom spline through points."""
-    p = np.array(points)
-    n = len(p)
-    out: Points = []
-    for i in range(n if closed else n - 1):
-        a, b, c, d = (p[(i + k) % n] if closed else p[min(max(i + k, 0), n - 1)] for k in (-1, 0, 1, 2))
-        for t in np.arange(steps) / steps:
-            q = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-            out.append((float(q[0]), float(q[1])))
-    if not closed:
-        out.append(points[-1])
-    return out
-
-
-def arc(cx: float, cy: float, radius: float, start: float, stop: float, n: int = 40) -> Points:
-    """Points of a circle's arc; degrees."""
-    return [(cx + radius * float(np.cos(a)), cy + radius * float(np.sin(a))) for a in np.deg2rad(np.linspace(start, stop, n))]
-
-
-@dataclass(frozen=True, slots=True)
 class Decals:
     """Sheets in side (x, y) or front (z, y) coordinates, each 0..1."""
 
@@ -143,6 +71,7 @@ class Decals:
     wipers: Sheet
     plate: Sheet
     characters: Sheet
+    livery: Livery | None
 
 
 def _side(density: float = 640) -> Canvas:
@@ -204,7 +133,8 @@ def _side_sheets(look: Look) -> dict[str, Sheet]:
     plastic.fill([(1.70, 0.0), (1.72, 0.19), (2.3, 0.20), (2.3, 0.0)])
     for wheel in WHEELS:
         plastic.line(arc(wheel, AXLE, ARCH + 0.008, -25, 205), 0.018)
-    lettering.text(look.model, (0.20, 0.40), 0.098, 1.25, 9, look.mirrored)
+    if not look.second:  # a livery brings its own
+        lettering.text(look.model, (0.20, 0.40), 0.098, 1.25, 9, look.mirrored)
     return {
         "glass": glass.sheet(),
         "surround": surround.sheet(),
@@ -252,14 +182,15 @@ def _lamps() -> tuple[Canvas, Canvas]:
     return lamp, beam
 
 
-def _plate(look: Look) -> tuple[Canvas, Canvas]:
+def plate_sheets(look: Look, box: tuple[float, float, float, float]) -> tuple[Sheet, Sheet]:
+    """A plate's board, its rim darker, and its characters, in a box of front (z, y) coordinates."""
     plate, characters = _front(1400), _front(1400)
-    x0, y0, x1, y1 = PLATE
+    x0, y0, x1, y1 = box
     plate.fill([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], 150)
     plate.fill([(x0 + 0.006, y0 + 0.006), (x1 - 0.006, y0 + 0.006), (x1 - 0.006, y1 - 0.006), (x0 + 0.006, y1 - 0.006)], 255)
     # Seen from the front +z runs to the left, so letters are mirrored on this sheet, unless the whole picture will be.
     characters.text(look.plate, ((x0 + x1) / 2, (y0 + y1) / 2), 0.075, 1.0, 6, not look.mirrored)
-    return plate, characters
+    return plate.sheet(), characters.sheet()
 
 
 def _front_sheets(look: Look) -> dict[str, Sheet]:
@@ -289,7 +220,7 @@ def _front_sheets(look: Look) -> dict[str, Sheet]:
         curve([(-0.075, 1.29), (0.075, 1.29), (0.085, 1.315), (0.07, 1.338), (-0.07, 1.338), (-0.085, 1.315)], closed=True, steps=4)
     )
     lamp, beam = _lamps()
-    plate, characters = _plate(look)
+    plate, characters = plate_sheets(look, PLATE)
     return {
         "screen": screen.sheet(),
         "frit": frit.sheet(),
@@ -302,11 +233,11 @@ def _front_sheets(look: Look) -> dict[str, Sheet]:
         "wipers": wipers.sheet(0.001),
         "lamp": lamp.sheet(),
         "beam": beam.sheet(0.0015),
-        "plate": plate.sheet(),
-        "characters": characters.sheet(),
+        "plate": plate,
+        "characters": characters,
     }
 
 
 def draw(look: Look) -> Decals:
     """All sheets of one car."""
-    return Decals(**_side_sheets(look), **_front_sheets(look))
+    return Decals(**_side_sheets(look), **_front_sheets(look), livery=livery.draw(look) if look.second else None)

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from pipeline.sample.fields import Array, Sheet, bilinear, dot, fractal, mix, reflect, schlick, smoothstep, tile
-from pipeline.sample.look import Look
+from pipeline.sample.look import Look, Paint
 
 
 def rgb(r: float, g: float, b: float) -> Array:
@@ -109,10 +109,10 @@ def make_light(look: Look, row: Sheet) -> Light:
     return Light(bare.sun, bare.sunlight, bare.haze, clouds, tuple(charts))
 
 
-def lacquer(light: Light, look: Look, view: Array, n: Array, smooth: Array, flakes: Array, occlusion: Array) -> Array:
+def lacquer(light: Light, paint: Paint, view: Array, n: Array, smooth: Array, flakes: Array, occlusion: Array) -> Array:
     """Car paint (..., 3): pigment, metallic flakes, clear coat. `view` travels to the surface; `smooth` are the coat's normals."""
-    base = np.array(look.paint.base, np.float32)
-    metallic = look.paint.metallic
+    base = np.array(paint.base, np.float32)
+    metallic = paint.metallic
     cosine = np.clip(-dot(view, smooth), 0, 1)
     mirror = reflect(view, smooth)
     body = base * light.diffuse(n, occlusion) * (1 - 0.45 * metallic) * occlusion[..., None]

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.sample import body
+from pipeline.sample import body, livery
 from pipeline.sample.decals import Decals
-from pipeline.sample.fields import Array, Index, dot, lay, mix, reflect, schlick, smoothstep, tile, unit
+from pipeline.sample.fields import Array, Index, Sheet, dot, lay, mix, reflect, schlick, smoothstep, tile, unit
 from pipeline.sample.light import Light, lacquer, metal, rgb, rubber
-from pipeline.sample.look import Look
+from pipeline.sample.look import Look, Paint
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +96,37 @@ def _lamp(s: Skin, at: Spot) -> Array:
 
 def _letters(s: Skin, at: Spot) -> Array:
     """Vinyl lettering, light on dark paint and dark on light paint."""
-    r, g, b = s.look.paint.base
-    ink = rgb(0.60, 0.60, 0.60) if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.28 else rgb(0.016, 0.016, 0.020)
-    gloss = schlick(-dot(at.d, at.n), 0.04)[:, None] * s.light.around(reflect(at.d, at.n), 0.1)
-    return np.asarray(ink * s.light.diffuse(at.n) + gloss, np.float32)
+    return vinyl(s.light, at, ink(s.look.paint))
+
+
+def ink(paint: Paint) -> Array:
+    """The lettering's colour on a paint."""
+    r, g, b = paint.base
+    return rgb(0.60, 0.60, 0.60) if 0.2126 * r + 0.7152 * g + 0.0722 * b < 0.28 else rgb(0.016, 0.016, 0.020)
+
+
+def vinyl(light: Light, at: Spot, ink: Array) -> Array:
+    """Film of a colour."""
+    gloss = schlick(-dot(at.d, at.n), 0.04)[:, None] * light.around(reflect(at.d, at.n), 0.1)
+    return np.asarray(ink * light.diffuse(at.n) + gloss, np.float32)
+
+
+def _second(s: Skin, at: Spot, paint: Paint) -> Array:
+    """A livery's other paint, as glossy as the first."""
+    even = np.zeros_like(at.p[:, 0])
+    return lacquer(s.light, paint, at.d, at.n, at.n, even, _occlusion(at.p, at.n))
+
+
+def _stickers(s: Skin, at: Spot, color: Array, side: Array) -> None:
+    """A livery's stripes, roundel, number and name on the flank."""
+    k, paint, x, y = s.decals.livery, s.look.second, at.p[:, 0], at.p[:, 1]
+    if k is None or paint is None:
+        return
+    lay(color, k.stripes.at(x, y) * side, lambda w: _second(s, at.some(w), paint))
+    lay(color, k.disc.at(x, y) * side, lambda w: vinyl(s.light, at.some(w), rgb(0.62, 0.62, 0.61)))
+    dark = np.maximum(k.ring.at(x, y), k.number.at(x, y))
+    lay(color, dark * side, lambda w: vinyl(s.light, at.some(w), rgb(0.016, 0.016, 0.020)))
+    lay(color, k.name.at(x, y) * side, lambda w: _letters(s, at.some(w)))
 
 
 def _handle(s: Skin, at: Spot) -> Array:
@@ -109,13 +136,14 @@ def _handle(s: Skin, at: Spot) -> Array:
     n = unit(at.n + bend)
     if s.look.trim == "chrome":
         return metal(s.light, at.d, n, 0.60, 0.1)
-    return lacquer(s.light, s.look, at.d, n, n, np.zeros_like(bend[:, 0]), np.ones_like(bend[:, 0]))
+    return lacquer(s.light, s.look.paint, at.d, n, n, np.zeros_like(bend[:, 0]), np.ones_like(bend[:, 0]))
 
 
 def _flank(s: Skin, at: Spot, color: Array, side: Array) -> None:
     """Lettering, trim, windows, gaps and handles; `side` is where the flank is (0..1)."""
     k, x, y = s.decals, at.p[:, 0], at.p[:, 1]
     lay(color, k.lettering.at(x, y) * side, lambda w: _letters(s, at.some(w)))
+    _stickers(s, at, color, side)
     lay(color, k.plastic.at(x, y) * side, lambda w: rubber(s.light, at.d[w], at.n[w], 0.020, 0.8))
     lay(color, k.surround.at(x, y) * side, lambda w: rubber(s.light, at.d[w], at.n[w], 0.010, 0.5))
     lay(color, k.glass.at(x, y) * side, lambda w: _glass(s, at.some(w), False))
@@ -146,12 +174,12 @@ def _emblem(s: Skin, at: Spot) -> Array:
     return mix(navy, badge, smoothstep(0.35, 0.7, mark))
 
 
-def _plate(s: Skin, at: Spot) -> Array:
+def plate(light: Light, board_sheet: Sheet, characters: Sheet, at: Spot) -> Array:
     """A flat board with pressed characters in a dark frame."""
-    board = s.decals.plate.at(at.p[:, 2], at.p[:, 1])
-    sheet: Array = rgb(0.63, 0.63, 0.60) * s.light.diffuse(unit(at.n * 0.2 + rgb(1.0, 0.05, 0.0)))
-    sheet = mix(sheet, sheet * 0.03, smoothstep(0.35, 0.65, s.decals.characters.at(at.p[:, 2], at.p[:, 1])))
-    return mix(rubber(s.light, at.d, at.n, 0.02, 0.5), sheet, smoothstep(0.7, 0.95, board))
+    board = board_sheet.at(at.p[:, 2], at.p[:, 1])
+    sheet: Array = rgb(0.63, 0.63, 0.60) * light.diffuse(unit(at.n * 0.2 + rgb(1.0, 0.05, 0.0)))
+    sheet = mix(sheet, sheet * 0.03, smoothstep(0.35, 0.65, characters.at(at.p[:, 2], at.p[:, 1])))
+    return mix(rubber(light, at.d, at.n, 0.02, 0.5), sheet, smoothstep(0.7, 0.95, board))
 
 
 def _nose(s: Skin, at: Spot, color: Array, front: Array) -> None:
@@ -165,7 +193,7 @@ def _nose(s: Skin, at: Spot, color: Array, front: Array) -> None:
     lay(color, k.chrome.at(z, y) * front, lambda w: metal(s.light, at.d[w], _tilted(at.some(w), 0.6), chrome, 0.1))
     lay(color, k.fog.at(z, y) * front, lambda w: metal(s.light, at.d[w], _tilted(at.some(w), 0.5), 0.75, 0.1))
     lay(color, smoothstep(0.05, 0.25, k.emblem.at(z, y)) * front, lambda w: _emblem(s, at.some(w)))
-    lay(color, smoothstep(0.1, 0.5, k.plate.at(z, y)) * front, lambda w: _plate(s, at.some(w)))
+    lay(color, smoothstep(0.1, 0.5, k.plate.at(z, y)) * front, lambda w: plate(s.light, k.plate, k.characters, at.some(w)))
 
 
 def _screen(s: Skin, at: Spot, color: Array, upper: Array) -> None:
@@ -186,7 +214,10 @@ def paint(s: Skin, at: Spot) -> Array:
     # Orange peel: lacquer is never quite flat, which breaks the edges of what it mirrors.
     peel = np.zeros_like(n)
     peel[:, 1] = 0.0025 * tile(s.flakes, x + z, y, 40.0)
-    color = lacquer(s.light, s.look, at.d, n, unit(n + peel), tile(s.flakes, x + 0.3 * z, y + 0.5 * z, 420.0), _occlusion(at.p, at.n))
+    color = lacquer(s.light, s.look.paint, at.d, n, unit(n + peel), tile(s.flakes, x + 0.3 * z, y + 0.5 * z, 420.0), _occlusion(at.p, at.n))
+    second = s.look.second
+    if second:
+        lay(color, livery.over(z, n[:, 1]), lambda w: _second(s, at.some(w), second))
     nose = np.maximum(front, (x > 1.2) * np.float32(1e-6))
     for place, layer in ((side * (1 - upper * (x > 0.2)), _flank), (nose, _nose), (upper, _screen)):
         where = np.flatnonzero(place > 0)

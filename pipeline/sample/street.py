@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.sample import shadow, trees
 from pipeline.sample.camera import Camera
 from pipeline.sample.fields import Array, Sheet, fractal, mix, smoothstep, tile
+from pipeline.sample.form import form
 from pipeline.sample.light import Light, rgb
 from pipeline.sample.look import Look
 
@@ -40,7 +41,7 @@ def prepare(look: Look, light: Light, row: Sheet) -> Street:
     planting = trees.planting(look, light.sun)
     soft = np.asarray(cv2.GaussianBlur(planting.pixels[..., 3], (0, 0), 3.0), np.uint8)
     shade = Sheet(soft, planting.left, planting.top, planting.density)
-    cast, under = shadow.shadow_map(light)
+    cast, under = shadow.shadow_map(light, form(look))
     road, path = look.rng(5), look.rng(6)
     return Street(
         look,

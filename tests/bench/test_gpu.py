@@ -56,6 +56,7 @@ def test_the_bench_runs_without_a_card_and_prints_the_whole_table(tiny_volume):
     assert all(len(lines[name]) == 4 for name in counted_stages)  # ms, TFLOP, TFLOP/s, share
     assert all(lines[way][2] < 1 for way in WAYS)  # every way draws the same picture
     assert "models that a second job loads: 0 " in done.stdout
+    assert re.search(r"ours \d+ ms, our loop alone \d+ ms, stock diffusers \d+ ms", done.stdout)
     assert float(re.search(r"differ by ([\d.]+) of 255", done.stdout)[1]) < 1  # and stock diffusers draws it, too
     assert float(re.search(r"float16 ([\d.]+)%", done.stdout)[1]) < 1
 
@@ -100,6 +101,10 @@ def test_the_page_says_that_nothing_was_measured_or_all_that_was():
     assert re.search(r"plain +2000\.0 +3000\.0 +0\.00\nboth +failed: ValueError: no", page)
     assert "steps: 2.5 s (asked at most 2) MISSED" in page
     assert "faster: 1.9 (asked at least 1.7) met" in page
+
+
+def test_the_page_asks_what_the_loop_alone_gains():
+    assert "| stock diffusers' time / our loop's, networks as loaded | at least 1.3 | not measured |" in document(None)
 
 
 def test_the_committed_page_is_of_this_form():

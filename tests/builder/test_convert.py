@@ -42,7 +42,7 @@ def test_what_is_published_is_served_after_it(tiny_volume: Path, tmp_path: Path,
     # LaMa's of the tiny volume have been rounded to bfloat16 before: some of them float16 would round again.
     special = {
         "lama": "float16 and bfloat16 from TorchScript",
-        "realesrgan-anime": "bfloat16 from a pickle",
+        "realesrgan-anime": "float16 from a pickle",
         "sdxl-scheduler": "as published",
     }
     assert how == special.get(name, "float16")

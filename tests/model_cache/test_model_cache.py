@@ -54,7 +54,7 @@ def test_dtypes(cache: ModelCache) -> None:
     assert cache.dtype("sdxl-unet") == torch.float32
     on_card = ModelCache(cache.volume, torch.device("cuda"), None)  # nothing is moved: no card is needed
     assert on_card.dtype("sdxl-unet") == torch.float16
-    assert on_card.dtype("realesrgan-anime") == torch.bfloat16
+    assert on_card.dtype("realesrgan-anime") == torch.float16
     assert on_card.dtype("grounding-dino") == torch.float32
 
 

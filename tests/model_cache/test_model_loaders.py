@@ -175,6 +175,26 @@ def test_the_published_sam2_names_its_video_half(damaged: Volume) -> None:
     assert isinstance(load(damaged, "sam2", torch.float32), Loaded)
 
 
+ONE = "shared_image_embedding.positional_embedding"
+OTHER = "prompt_encoder.shared_embedding.positional_embedding"
+
+
+@pytest.mark.parametrize("lost", [ONE, OTHER])
+def test_sam2_takes_a_tied_tensor_that_its_file_lacks_from_its_twin(damaged: Volume, lost: str) -> None:
+    """Published files hold both tensors; versions of the library that leave tied ones out write one."""
+    values = torch.arange(32, dtype=torch.float16).reshape(2, 16) / 32
+    _rewrite(damaged, "sam2", lambda tensors: {key: t for key, t in (tensors | {ONE: values, OTHER: values}).items() if key != lost})
+    (network,) = modules(load(damaged, "sam2", torch.float32))
+    own = network.state_dict()
+    assert torch.equal(own[ONE], values.float())
+    assert torch.equal(own[OTHER], values.float())
+
+
+def test_sam2_without_either_of_the_two_is_refused(damaged: Volume) -> None:
+    _rewrite(damaged, "sam2", lambda tensors: {key: t for key, t in tensors.items() if key not in (ONE, OTHER)})
+    assert "positional_embedding and 1 more" in _refused(damaged, "sam2")
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [

@@ -14,8 +14,8 @@ from model_cache.catalogue import load_catalogue
 from model_cache.volume import Volume
 from pipeline.errors import Code, JobError
 from pipeline.phase0_vehicle.locate import VEHICLES, make_locate
-from pipeline.phase1_sanitize.find_neural import FLOOR, make_find
-from pipeline.phase1_sanitize.prompt_neural import CLS, SEP, STOP, prompts
+from pipeline.phase1_sanitize.find_neural import TEXT_THRESHOLD, make_find
+from pipeline.phase1_sanitize.prompt_neural import CLS, SEP, STOP, head, prompts
 from pipeline.phase1_sanitize.sanitize import ANY_LABEL, SanitizeSettings, sanitize
 from pipeline.progress import Progress
 from pipeline.values import Frame, Matte, Vehicle
@@ -136,10 +136,56 @@ def test_many_labels_are_split_so_that_no_text_is_too_long(tokenizer, limit):
 
 
 def test_a_score_is_the_best_of_the_labels_own_tokens(tokenizer):
-    scores = [{"license plate": [0.2, 0.7], "text": [0.6]}, {"license plate": [0.3, 0.1], "text": [0.4]}]
+    scores = [{"license plate": [0.2, 0.7], "text": [0.6]}, {"license plate": [0.39, 0.26], "text": [0.38]}]
     _, _, cache = detector(tokenizer, [BOX, (0.2, 0.2, 0.1, 0.1)], scores)
     found = make_find(cache)(picture(), WHOLE, DEFAULT)
-    assert [(f.label, pytest.approx(f.score)) for f in found] == [("license plate", 0.7), ("text", 0.4)]
+    assert [(f.label, pytest.approx(f.score)) for f in found] == [("license plate", 0.7), ("license plate", 0.39)]
+
+
+def test_one_word_does_not_decide_a_label(tokenizer):
+    """The whole car, on which "car" answers and "logo" does not, and a door's mirror, on which "mirror" alone does."""
+    scores = [{"car logo": [0.80, 0.06]}, {"side view mirror": [0.1, 0.12, 0.6]}, {"car logo": [0.8, 0.06], "text": [0.3]}]
+    _, _, cache = detector(tokenizer, [(0.5, 0.5, 0.98, 0.98), BOX, (0.2, 0.2, 0.1, 0.1)], scores)
+    found = make_find(cache)(picture(), WHOLE, DEFAULT)
+    assert [(f.label, pytest.approx(f.score)) for f in found] == [("side view mirror", 0.6), ("text", 0.3)]
+
+
+@pytest.mark.parametrize("word", ["car", "side", "view", "brand", "license"])
+def test_what_only_a_label_s_first_word_answers_to_is_left_alone_and_not_told(tokenizer, word):
+    label = next(label for label in DEFAULT if word in label.split())
+    answers = [0.8 if w == word else 0.06 for w in label.split()]
+    _, _, cache = detector(tokenizer, [(0.5, 0.5, 0.98, 0.98), BOX], [{label: answers}] * 2)
+    plate = sanitized(cache, picture())
+    assert plate.removed == ()
+    assert plate.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("label", "noun"),
+    [
+        ("car logo", "logo"),
+        ("side view mirror", "mirror"),
+        ("text", "text"),
+        ("badge on the car", "badge"),
+        ("brand badge of a truck", "badge"),
+        ("side-mirror", "mirror"),
+        ("logos!", "logos"),
+        ("logo 😀", "logo"),
+        ("on car", "car"),
+    ],
+)
+def test_the_head_noun_is_what_a_label_is_about(tokenizer, label, noun):
+    (prompt,) = prompts(["text", label] if label != "text" else [label], tokenizer, MAX_TEXT)
+    start, end = prompt.heads[-1]
+    assert prompt.spans[-1][0] <= start < end <= prompt.spans[-1][1]
+    assert list(prompt.ids[start:end]) == tokenizer.encode(noun, add_special_tokens=False)
+
+
+def test_the_pieces_of_a_word_are_one_word():
+    assert head(["side", "number", "##plate"], "[UNK]") == (1, 3)
+    assert head(["number", "##plate", "of", "a", "car"], "[UNK]") == (0, 2)
+    assert head(["mirror", "(", "left", ")"], "[UNK]") == (0, 1)
+    assert head(["!", "!"], "[UNK]") == (0, 2)
 
 
 def test_the_stops_between_labels_and_the_padding_do_not_count(tokenizer):
@@ -157,9 +203,10 @@ def test_the_stops_between_labels_and_the_padding_do_not_count(tokenizer):
     assert [(f.label, pytest.approx(f.score)) for f in make_find(cache)(picture(), WHOLE, DEFAULT)] == [("text", 0.3)]
 
 
-def test_what_scores_less_than_the_floor_is_noise(tokenizer):
-    _, _, cache = detector(tokenizer, [BOX, BOX], [{"text": [FLOOR + 0.001]}, {"text": [FLOOR - 0.001]}])
-    assert [f.score for f in make_find(cache)(picture(), WHOLE, DEFAULT)] == [pytest.approx(FLOOR + 0.001)]
+def test_what_no_word_answers_to_is_noise(tokenizer):
+    least = TEXT_THRESHOLD
+    _, _, cache = detector(tokenizer, [BOX, BOX], [{"text": [least + 0.001]}, {"text": [least - 0.001]}])
+    assert [f.score for f in make_find(cache)(picture(), WHOLE, DEFAULT)] == [pytest.approx(least + 0.001)]
 
 
 def test_boxes_are_in_the_pixels_of_the_square(tokenizer):
@@ -180,7 +227,7 @@ def test_boxes_end_at_the_crop_and_those_without_a_pixel_are_dropped(tokenizer):
 
 def test_every_label_of_several_prompts_is_found(tokenizer):
     labels = [f"badge {number} of the car" for number in range(100)]
-    model, _, cache = detector(tokenizer, [BOX], [{label: [0.5] for label in labels}])
+    model, _, cache = detector(tokenizer, [BOX], [{label: [0.5, 0.5] for label in labels}])
     found = make_find(cache)(picture(), WHOLE, labels)
     assert len(model.asked) > 1
     assert len(found) == len(model.asked)  # one box, its best label in each prompt
@@ -224,6 +271,10 @@ def test_nothing_to_look_for_and_nowhere_to_look(tokenizer):
 
 
 def removed(cache, rgb, **settings):
+    return sanitized(cache, rgb, **settings).removed
+
+
+def sanitized(cache, rgb, **settings):
     frame = Frame.fit(rgb.shape[1], rgb.shape[0], rgb.shape[0])
     matte = Matte(np.full(rgb.shape[:2], 255, np.uint8), None)
 
@@ -236,12 +287,12 @@ def removed(cache, rgb, **settings):
 
     black = {"mask": boxes, "inpaint": lambda rgb, mask: np.zeros_like(rgb)}
     steps = stand_in_steps(name="neural", finds=frozenset({ANY_LABEL}), find=make_find(cache), **black)
-    return sanitize(Vehicle(rgb, frame, matte), DEFAULT, steps, replace(SanitizeSettings(), **settings), Progress()).removed
+    return sanitize(Vehicle(rgb, frame, matte), DEFAULT, steps, replace(SanitizeSettings(), **settings), Progress())
 
 
 def test_the_threshold_applies(tokenizer):
     boxes = [(0.2 * k + 0.1, 0.5, 0.1, 0.1) for k in range(5)]
-    _, _, cache = detector(tokenizer, boxes, [{"text": [s]} for s in (0.9, 0.6, 0.4, 0.34, 0.2)])
+    _, _, cache = detector(tokenizer, boxes, [{"text": [s]} for s in (0.9, 0.6, 0.4, 0.34, 0.26)])
     counts = {t: len(removed(cache, picture(), score_threshold=t)) for t in (0.1, 0.35, 0.5, 0.95)}
     assert counts == {0.1: 5, 0.35: 3, 0.5: 2, 0.95: 0}
 
@@ -285,7 +336,7 @@ def test_the_network_finds_in_the_region_what_was_asked_for(cache):
     assert len({f.label for f in found}) > 1
     for one in found:
         assert one.label in DEFAULT
-        assert FLOOR <= one.score <= 1
+        assert TEXT_THRESHOLD <= one.score <= 1
         assert one.quad.shape == (4, 2)
         x0, y0, x1, y1 = one.box
         assert region[0] <= x0 < x1 <= region[2]
@@ -303,9 +354,8 @@ def test_boxes_and_best_scores_are_those_of_the_librarys_own_reading(cache):
     with torch.no_grad():
         output = network.model(**inputs)
     output.logits[:, :, [0, 2, 3]] = -torch.inf  # [CLS], the stop and [SEP], which the library counts too
-    theirs = network.processor.post_process_grounded_object_detection(output, threshold=FLOOR, text_threshold=0, target_sizes=[(256, 256)])[
-        0
-    ]
+    read = network.processor.post_process_grounded_object_detection
+    (theirs,) = read(output, threshold=TEXT_THRESHOLD, text_threshold=0, target_sizes=[(256, 256)])
     assert len(ours) == len(theirs["scores"]) > 0
     order = theirs["scores"].argsort(descending=True, stable=True)
     np.testing.assert_allclose([f.score for f in ours], theirs["scores"][order], rtol=1e-5)

@@ -45,9 +45,31 @@ def test_fainter_paint_is_found_where_its_hue_is_not_the_skys(light: float, chro
 
 
 @pytest.mark.parametrize("hue", SKIES)
-@pytest.mark.parametrize("chroma", [5, 8, 12, 18, 22])
+@pytest.mark.parametrize("chroma", [5, 8, 12, 18])
 def test_a_white_car_that_mirrors_the_sky_is_white(chroma: float, hue: float) -> None:
     assert paint_of(car(lch(88, chroma, hue))) is None
+
+
+@pytest.mark.parametrize("hue", SKIES)
+def test_a_light_blue_car_is_light_blue(hue: float) -> None:
+    found = paint_of(car(lch(75, 22, hue)))
+    assert found is not None and apart(found.hue, hue) < 5
+
+
+def with_sky(drawn: Car, chroma: float, hue: float, lower: float) -> Car:
+    """A black body whose upper half mirrors the sky, and whose lower half has `lower` of its chroma."""
+    rgb, rows = drawn.rgb.copy(), np.flatnonzero(drawn.body.any(1))
+    above = drawn.body & (np.arange(len(rgb)) < np.median(rows))[:, None]
+    rgb[above], rgb[drawn.body & ~above] = lch(24, chroma, hue), lch(20, lower * chroma, hue)
+    return Car(rgb, drawn.inside, drawn.glass, drawn.wheels, drawn.body)
+
+
+@pytest.mark.parametrize("hue", SKIES)
+def test_a_black_car_under_a_blue_sky_is_black_and_a_navy_one_is_blue(hue: float) -> None:
+    black = car(lch(20, 1, 0))
+    assert paint_of(with_sky(black, 13, hue, lower=0.55)) is None
+    found = paint_of(with_sky(black, 13, hue, lower=1.0))
+    assert found is not None and apart(found.hue, hue) < 8
 
 
 @pytest.mark.parametrize("grey", [40, 80, 120, 160, 200, 236, 250])

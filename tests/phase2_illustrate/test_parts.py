@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.palette import parse
-from pipeline.phase2_illustrate.parts import lamps, one_red, parts_of
+from pipeline.palette import Palette, parse
+from pipeline.phase2_illustrate.parts import amber, lamps, one_red, parts_of
 from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.raster import mask_iou
 from pipeline.values import PARTS, Mask, Rgb
 
 SIDE = 512
-PALETTE = parse("000000,FFFFFF,808080,FF0000,FF00FF,FFA500,0000FF")
-BLACK, WHITE, GREY, RED, MAGENTA, ORANGE, BLUE, NOTHING = range(8)
+PALETTE = parse("000000,FFFFFF,808080,FF0000,FF00FF,FFA500,0000FF,A52A2A")
+BLACK, WHITE, GREY, RED, MAGENTA, ORANGE, BLUE, BROWN, NOTHING = range(9)
 
 
 def car(middles: tuple[int, ...], half_width: int = 42, paint: int = 200) -> tuple[Rgb, Mask, Mask]:
@@ -84,6 +84,11 @@ def test_a_caliper_inside_a_wheel_is_no_lamp() -> None:
     assert not lamps(drawn, inside, PALETTE, drawn == RED).any()
 
 
+def test_the_brown_of_a_lamp_is_red() -> None:
+    drawn, inside = labels((BROWN, 60, 200, 30, 20), (RED, 70, 205, 10, 10))
+    assert (one_red(drawn, lamps(drawn, inside, PALETTE, NOWHERE), PALETTE)[200:220, 60:90] == RED).all()
+
+
 def test_the_magenta_of_a_lamp_is_red_and_that_of_other_things_stays() -> None:
     drawn, inside = labels((RED, 60, 200, 30, 20), (MAGENTA, 90, 200, 20, 20), (ORANGE, 110, 200, 10, 20), (MAGENTA, 300, 300, 40, 40))
     lamp = lamps(drawn, inside, PALETTE, NOWHERE)
@@ -100,3 +105,39 @@ def test_of_parts_that_overlap_the_plate_wins_then_lamp_wheel_and_glass() -> Non
     rows = np.arange(5)[:, None] * np.ones(5, int)
     got = parts_of(inside, rows >= 1, rows >= 2, rows >= 3, [rows >= 4])
     assert [PARTS[k] for k in got[:, 0]] == ["body", "glass", "wheel", "lamp", "plate"]
+
+
+def lens(colour: tuple[int, int, int], size: tuple[int, int] = (14, 10)) -> Rgb:
+    """A red panel with an oval of that colour."""
+    rgb = np.full((SIDE, SIDE, 3), (190, 25, 30), np.uint8)
+    cv2.ellipse(rgb, (200, 250), size, 0, 0, 360, colour, -1)
+    return cv2.GaussianBlur(rgb, (0, 0), 0.7)
+
+
+@pytest.mark.parametrize("glass", [(245, 130, 20), (225, 110, 25), (250, 165, 40)])
+def test_an_indicator_on_red_is_amber(glass: tuple[int, int, int]) -> None:
+    drawn, inside = labels((RED, 50, 100, 400, 300))
+    found = amber(lens(glass), inside, drawn, PALETTE, NOWHERE)
+    assert found[250, 200] == ORANGE
+    assert 250 < (found != drawn).sum() < 620  # the oval has 440
+    assert (found[~inside] == NOTHING).all()
+
+
+@pytest.mark.parametrize(
+    ("glass", "size", "palette"),
+    [
+        ((200, 40, 30), (14, 10), PALETTE),  # red glass
+        ((245, 130, 20), (2, 1), PALETTE),  # a glint
+        ((245, 130, 20), (140, 100), PALETTE),  # an orange panel
+        ((245, 130, 20), (14, 10), parse("000000,FFFFFF,FF0000,0000FF")),  # no such colour
+    ],
+)
+def test_what_is_no_indicator_stays(glass: tuple[int, int, int], size: tuple[int, int], palette: Palette) -> None:
+    drawn, inside = labels((RED, 50, 100, 400, 300))
+    assert (amber(lens(glass, size), inside, drawn, palette, NOWHERE) == drawn).all()
+
+
+def test_an_indicator_is_not_looked_for_elsewhere_or_in_nothing() -> None:
+    drawn, inside = labels((RED, 50, 100, 400, 300))
+    assert (amber(lens((245, 130, 20)), inside, drawn, PALETTE, ~NOWHERE) == drawn).all()
+    assert (amber(lens((245, 130, 20)), NOWHERE, drawn, PALETTE, NOWHERE) == drawn).all()

@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from model_cache.cache import open_cache
 from model_cache.catalogue import load_catalogue
+from model_cache.loaders import load
 from model_cache.volume import Volume
 from pipeline.palette import parse
 from pipeline.phase3_enforce import upscale_neural
@@ -182,8 +184,6 @@ def test_a_lean_cache_gets_smaller_tiles_and_the_same_picture(rgb, monkeypatch):
 
 def test_the_volumes_own_network_through_the_cache(tiny_volume, rgb, monkeypatch):
     """The genuine file through the genuine loader: tiled as whole, the same again, read once."""
-    from model_cache.cache import open_cache
-
     cache = open_cache(Volume(tiny_volume, load_catalogue()), CPU)
     upscale = make_upscale(cache)
     whole = upscale(rgb, 4, PALETTE, lambda _: None)
@@ -194,6 +194,19 @@ def test_the_volumes_own_network_through_the_cache(tiny_volume, rgb, monkeypatch
     assert np.mean(tiled != whole) < 1e-3  # a grey between two palette colours may fall to either
     assert np.array_equal(tiled, upscale(rgb, 4, PALETTE, lambda _: None))
     assert cache.loads[upscale_neural.NAME] == 1
+
+
+def test_what_a_card_computes_is_the_picture_of_32_bits(tiny_volume, rgb):
+    """In the type that the catalogue gives a card; the processor's is float32."""
+    volume, pictures = Volume(tiny_volume, load_catalogue()), []
+    assert open_cache(volume, CPU).dtype(upscale_neural.NAME) == torch.float32
+    for dtype in (torch.float32, getattr(torch, volume.catalogue[upscale_neural.NAME].dtype)):
+        descriptor = load(volume, upscale_neural.NAME, dtype)
+        with torch.inference_mode():
+            pictures.append(enlarge(rgb, descriptor, CPU, dtype, 1 << 18, lambda _: None).numpy().astype(int))
+    exact, rounded = pictures
+    assert np.abs(rounded - exact).mean() < 0.05
+    assert np.abs(rounded - exact).max() <= 1
 
 
 def test_the_radius_of_the_genuine_architecture():

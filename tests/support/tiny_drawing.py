@@ -93,8 +93,10 @@ def stock(
         told |= {"controlnet_conditioning_scale": [brief.depth_weight], "control_guidance_start": [0.0], "control_guidance_end": [1.0]}
     images = [Image.fromarray(np.repeat(picture[..., None], 3, 2)) for picture in (brief.depth, brief.edges) if picture is not None]
     if nets == "union":
-        pipe = diffusers.StableDiffusionXLControlNetUnionPipeline(controlnet=cache.take("controlnet-union")[0], **parts)
-        told |= {"control_image": images, "control_mode": modes}
+        (net,) = cache.take("controlnet-union")
+        # Once for each image, of which each may be released by itself: its weight is then that of what the net answers to it.
+        pipe = diffusers.StableDiffusionXLControlNetUnionPipeline(controlnet=[net] * len(modes) if len(modes) > 1 else net, **parts)
+        told |= {"control_image": [[image] for image in images] if len(modes) > 1 else images, "control_mode": modes}
     else:
         both = list(cache.take("controlnet-depth", "controlnet-canny"))
         pipe = diffusers.StableDiffusionXLControlNetPipeline(controlnet=both, **parts)
@@ -104,26 +106,6 @@ def stock(
         pipe.load_lora_weights(str(lora.parent), weight_name=lora.name)
     drawn = pipe(**told).images
     return np.asarray(drawn) if output == "latent" else (drawn[0] * 255).round().astype(np.uint8)
-
-
-def with_union(volume: Path, folder: Path) -> Path:
-    """A copy of the volume whose union net's own transformer has the width of its tiny blocks."""
-    from diffusers import ControlNetUnionModel
-
-    copied = volumes.copy_volume(volume, folder)
-    home = copied / "models" / "controlnet-union"
-    config = {**ControlNetUnionModel.load_config(home), "num_trans_channel": 32, "num_trans_head": 4, "num_proj_channel": 32}
-    torch.manual_seed(11)
-    net: Any = ControlNetUnionModel.from_config(config)
-    with torch.no_grad():
-        for name, parameter in net.named_parameters():
-            # What is zero or nearly so in a new net, as if it had been trained.
-            if name.startswith(("controlnet_", "spatial_ch_projs")):
-                parameter.normal_(0, 0.1)
-    for file in home.iterdir():
-        file.unlink()
-    net.half().save_pretrained(home)
-    return copied
 
 
 def far(a: Rgb, b: Rgb) -> float:

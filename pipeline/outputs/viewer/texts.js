@@ -49,6 +49,7 @@ export const WARNINGS = {
   TOO_LARGE_TO_REMOVE: 'Look at the drawing; crop the photo or paint the thing over if it must go.',
   STYLE_MISSING: 'Install a style on the model volume to have it used.',
   STYLE_IN_PART: 'Nothing to do, unless the style looks weaker than expected.',
+  GUIDANCE_CAPPED: 'Send no guidance_scale with a draft, or another preset.',
   FAST_LORA_MISSING: 'Put the few-step LoRA on the model volume to make drafts quicker.',
   LOW_IOU: 'Compare the drawing with the photo; another seed or other weights may fit better.',
   NO_EDGES: 'A sharper photo gives the drawing more to hold on to.',

@@ -82,29 +82,24 @@ def active(controls: Sequence[Control], step: int, steps: int) -> tuple[Control,
     return tuple(control for control in controls if (step + 1) / steps <= control.until)
 
 
-def _residuals(net: Any, controls: Sequence[Control], latents: Tensor, timestep: Tensor, condition: Condition) -> Residuals:
-    """One ControlNet's answer for the controls that it reads: several at once for the union net, else one."""
+def _residuals(net: Any, control: Control, latents: Tensor, timestep: Tensor, condition: Condition) -> Residuals:
+    """A ControlNet's answer for one control image, times its weight.
+
+    The union net could read several images at once, but then weighs them inside itself and lets its answer out whole, so that a weight
+    would mean something else than it does alone: it is asked once for each image, as diffusers' MultiControlNetUnionModel asks it.
+    """
     batch = len(condition.text)
     sample = latents.to(condition.text.dtype).expand(batch, -1, -1, -1)
     added = {"text_embeds": condition.pooled, "time_ids": condition.time_ids}
-    hints = [control.hint.expand(batch, -1, -1, -1) for control in controls]
-    kinds = [control.kinds for control in controls if control.kinds is not None]
-    if kinds:
-        down, middle = net(
-            sample,
-            timestep,
-            condition.text,
-            hints,
-            torch.stack(kinds).sum(0).expand(batch, -1),
-            [control.kind for control in controls],
-            [control.weight for control in controls],
-            added_cond_kwargs=added,
-            return_dict=False,
-        )
+    hint = control.hint.expand(batch, -1, -1, -1)
+    if control.kinds is not None:
+        one, weight = [control.kind], [control.weight]
+        kinds = control.kinds.expand(batch, -1)
+        down, middle = net(sample, timestep, condition.text, [hint], kinds, one, weight, added_cond_kwargs=added, return_dict=False)
     else:
-        down, middle = net(sample, timestep, condition.text, hints[0], controls[0].weight, added_cond_kwargs=added, return_dict=False)
+        down, middle = net(sample, timestep, condition.text, hint, control.weight, added_cond_kwargs=added, return_dict=False)
     if down[0].shape[-2:] != latents.shape[-2:]:
-        raise RuntimeError(f"{controls[0].net} answered latents of {tuple(latents.shape)} with {tuple(down[0].shape)}")
+        raise RuntimeError(f"{control.net} answered latents of {tuple(latents.shape)} with {tuple(down[0].shape)}")
     return list(down), middle
 
 
@@ -123,9 +118,10 @@ def predict(
     """
     residuals: list[Residuals | None] = [None] * len(conditions)
     for name, read in groupby(controls, key=lambda control: control.net):
-        model, group = net(name), list(read)
-        for k, condition in enumerate(conditions):
-            residuals[k] = _together(residuals[k], _residuals(model, group, latents, timestep, condition))
+        model = net(name)
+        for control in read:
+            for k, condition in enumerate(conditions):
+                residuals[k] = _together(residuals[k], _residuals(model, control, latents, timestep, condition))
     unet = net(UNET)
     noises = []
     for condition, residual in zip(conditions, residuals, strict=True):
@@ -180,7 +176,7 @@ def denoise(
         step: Callable[[Tensor, Tensor], Tensor] = partial(predict, net=net, controls=acting, conditions=conditions, guidance=guidance)
         for i in numbers:
             known[1 + i] = step(latents, timesteps[i])[0]
-            # A sum, not a matrix product: those may be rounded to TF32 on a card.
+            # A sum, not a matrix product: whoever uses this loop may have those rounded to TF32 on a card.
             latents = (mix[i, :, None, None, None] * known).sum(0, keepdim=True)
             tell((i + 1) / steps)
     if not bool(torch.isfinite(latents).all()):
@@ -199,12 +195,11 @@ def _culprit(known: Tensor, plan: Schedule, net: Net, controls: Sequence[Control
     whole[1 + i : 1 + steps] = 0
     latents = whole[:1] if i == 0 else (plan.mix[i - 1].to(known.device)[:, None, None, None] * whole).sum(0, keepdim=True)
     timestep = plan.timesteps[i].to(known.device)
-    for name, read in groupby(active(controls, i, steps), key=lambda control: control.net):
-        model, group = net(name), list(read)
+    for control in active(controls, i, steps):
         for condition in conditions:
-            down, middle = _residuals(model, group, latents, timestep, condition)
+            down, middle = _residuals(net(control.net), control, latents, timestep, condition)
             if not all(bool(torch.isfinite(part).all()) for part in (*down, middle)):
-                return f"{name} gave numbers that are not finite in step {i + 1} of {steps}"
+                return f"{control.net} gave numbers that are not finite in step {i + 1} of {steps}"
     return f"{UNET} gave numbers that are not finite in step {i + 1} of {steps}"
 
 

@@ -15,11 +15,12 @@ from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw
 from pipeline.steps import Brief, Redraw
 from pipeline.values import Rgb
 from tests.support import tiny_volume as volumes
-from tests.support.tiny_drawing import BRIEF, RGB, SIDE, brief, cache_of, counted, far, kept_prompts, lcm, stock, with_union
+from tests.support.tiny_drawing import BRIEF, RGB, SIDE, brief, cache_of, counted, far, kept_prompts, lcm, stock
 
 pytestmark = pytest.mark.neural
 
 SMALL = 64
+UNION = DrawSettings(nets="union")
 NETS = ("sdxl-unet", "sdxl-vae", "controlnet-depth", "controlnet-canny")
 
 
@@ -59,12 +60,12 @@ def test_the_latents_are_stock_diffusers(tiny_volume: Path, monkeypatch: pytest.
     assert float((ours - wanted).abs().max() / wanted.abs().max()) < 1e-4
 
 
-def latents_of(monkeypatch: pytest.MonkeyPatch, cache: Any, wanted: Brief) -> torch.Tensor:
+def latents_of(monkeypatch: pytest.MonkeyPatch, cache: Any, wanted: Brief, settings: DrawSettings | None = None) -> torch.Tensor:
     """What the drawing step gives to the VAE's decoder."""
     seen: list[torch.Tensor] = []
     real = draw.decode
     monkeypatch.setattr(draw, "decode", lambda vae, latents, tiled: (seen.append(latents), real(vae, latents, tiled))[1])
-    redraw_of(cache)(RGB, wanted, heard)
+    redraw_of(cache, settings)(RGB, wanted, heard)
     return seen[0]
 
 
@@ -76,23 +77,41 @@ def test_without_guidance_the_drawing_is_stock_diffusers(tiny_volume: Path) -> N
     assert far(drawn, stock(tiny_volume, brief(guidance=1.0), "separate")) <= 1
 
 
-def test_the_union_net_draws_as_stock_diffusers(tiny_volume: Path, tmp_path: Path) -> None:
-    volume = with_union(tiny_volume, tmp_path / "v")
-    redraw = redraw_of(cache_of(volume), DrawSettings(nets="union"))
-    drawn, _ = redraw(RGB, brief(canny_end=1.0), heard)
-    assert far(drawn, stock(volume, brief(canny_end=1.0), "union")) <= 1
+@pytest.mark.parametrize("end", [1.0, 0.75, 0.25], ids=["held to the end", "released after three steps", "released after one"])
+def test_the_union_net_draws_as_stock_diffusers(tiny_volume: Path, end: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before canny's release and after it: stock's net of several union nets, to each its picture."""
+    wanted = torch.from_numpy(stock(tiny_volume, brief(canny_end=end), "union", output="latent"))
+    ours = latents_of(monkeypatch, cache_of(tiny_volume), brief(canny_end=end), UNION)
+    assert float((ours - wanted).abs().max() / wanted.abs().max()) < 1e-4
+
+
+def test_the_union_net_alone_with_one_picture_draws_as_stock_diffusers(tiny_volume: Path) -> None:
+    redraw = redraw_of(cache_of(tiny_volume), UNION)
     alone, _ = redraw(RGB, brief(edges=None), heard)
-    assert far(alone, stock(volume, brief(edges=None), "union")) <= 1
-    assert far(alone, drawn) > 5
+    assert far(alone, stock(tiny_volume, brief(edges=None), "union")) <= 1
+    assert far(alone, redraw(RGB, brief(canny_end=1.0), heard)[0]) > 5
 
 
-def test_the_union_net_drops_canny_s_type_when_it_is_released(tiny_volume: Path, tmp_path: Path) -> None:
-    cache = cache_of(with_union(tiny_volume, tmp_path / "v"))
+def test_the_union_net_s_weights_scale_what_it_answers(tiny_volume: Path) -> None:
+    """Two pictures of half the weight are one of the whole: the first picture's share does not change when the second is released."""
+    cache = cache_of(tiny_volume)
+    seen: list[list[torch.Tensor]] = []
+    (unet,) = cache.take("sdxl-unet")
+    unet.register_forward_pre_hook(lambda _, __, told: seen.append(told["down_block_additional_residuals"]), with_kwargs=True)
+    for changes in ({"edges": None}, {"depth": None}, {}, {"depth_weight": 1.2, "canny_weight": 0.8}):
+        redraw_of(cache, UNION)(*small(steps=1, canny_end=1.0, **changes), heard)
+    depth, canny, both, twice = ([part.flatten() for part in parts] for parts in seen)
+    assert torch.allclose(torch.cat(both), torch.cat(depth) + torch.cat(canny), atol=1e-5)
+    assert torch.allclose(torch.cat(twice), 2 * torch.cat(both), atol=1e-5)
+
+
+def test_the_union_net_is_not_asked_for_canny_when_it_is_released(tiny_volume: Path) -> None:
+    cache = cache_of(tiny_volume)
     kinds: list[Any] = []
-    cache.take("controlnet-union")[0].register_forward_pre_hook(lambda _, args: kinds.append((args[4].tolist(), args[5])))
-    redraw_of(cache, DrawSettings(nets="union"))(*small(guidance=1.0), heard)
-    both, alone = ([[0, 1, 0, 1, 0, 0]], [1, 3]), ([[0, 1, 0, 0, 0, 0]], [1])
-    assert kinds == [both, both, both, alone]
+    cache.take("controlnet-union")[0].register_forward_pre_hook(lambda _, args: kinds.append((args[4].tolist(), args[5], args[6])))
+    redraw_of(cache, UNION)(*small(guidance=1.0), heard)
+    depth, canny = ([[0, 1, 0, 0, 0, 0]], [1], [0.6]), ([[0, 0, 0, 1, 0, 0]], [3], [0.4])
+    assert kinds == [depth, canny, depth, canny, depth, canny, depth]
 
 
 def test_a_released_net_is_not_evaluated(tiny_volume: Path) -> None:
@@ -203,7 +222,7 @@ def test_lean_mode_draws_the_same_with_one_net_at_a_time(tiny_volume: Path, monk
 def test_as_on_a_card_the_nets_compute_in_16_bits_and_the_schedule_in_32(
     tiny_volume: Path, tmp_path: Path, nets: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    volume = with_union(tiny_volume, tmp_path / "v")
+    volume = volumes.copy_volume(tiny_volume, tmp_path / "v")
     seen: list[torch.Tensor] = []
     real = draw.decode
     monkeypatch.setattr(draw, "decode", lambda vae, latents, tiled: (seen.append(latents), real(vae, latents, tiled))[1])

@@ -7,8 +7,8 @@ import pytest
 from pipeline.phase2_illustrate.diffusion.edges import control_edges, deshined
 
 
-def car(side, seed=0, paint=150):
-    """A body on white with a gap of three pixels, a soft reflection and drops, at `side`; lengths as for 1024."""
+def car(side, seed=0, paint=150, deep=90):
+    """A body on white with a gap of three pixels, `deep` levels darker, a soft reflection and drops, at `side`; lengths as for 1024."""
     k = side / 1024
     rng = np.random.default_rng(seed)
     inside = np.zeros((side, side), np.uint8)
@@ -18,7 +18,7 @@ def car(side, seed=0, paint=150):
     light += 60 * np.exp(-(((x - 300) / 70) ** 2) - ((y - 420) / 40) ** 2)  # the sky's soft reflection
     for cx, cy in rng.uniform((600, 350), (800, 450), (60, 2)):  # drops
         cv2.circle(light, (int(cx * k), int(cy * k)), max(1, round(2 * k)), float(paint + 40), -1)
-    cv2.line(light, (int(500 * k), int(320 * k)), (int(500 * k), int(680 * k)), float(paint - 90), max(1, round(3 * k)))
+    cv2.line(light, (int(500 * k), int(320 * k)), (int(500 * k), int(680 * k)), float(paint - deep), max(1, round(3 * k)))
     light += rng.normal(0, 4, light.shape)
     rgb = np.where(inside[..., None] > 0, light[..., None], 255).clip(0, 255).astype(np.uint8)
     return np.repeat(rgb, 3, axis=2), inside > 0
@@ -42,6 +42,23 @@ def test_gap_and_outline_stay_while_shine_and_drops_go(side):
     drops = part(edges, 590, 340, 810, 460)
     before = part(cv2.Canny(np.ascontiguousarray(rgb[..., 1]), 100, 200), 590, 340, 810, 460)
     assert drops.sum() < 0.1 * before.sum()
+
+
+@pytest.mark.parametrize("side", [512, 1024, 1536])
+def test_a_shallow_gap_in_the_vehicle_s_own_square_is_whole(side):
+    """A sill, a wheel's arch, the lower end of a door: some sixty levels darker than the paint."""
+    rgb, inside = car(side, deep=60)
+    assert part(control_edges(rgb, inside), 492, 340, 508, 660).any(1).mean() > 0.95
+
+
+def test_curls_are_shorter_than_gaps():
+    rgb = np.full((1024, 1024, 3), 200, np.uint8)
+    for k in range(12):  # reflectors of a lamp, mirrored leaves
+        cv2.line(rgb, (100 + 30 * k, 100), (106 + 30 * k, 100 + k % 3), (60, 60, 60), 3)
+    cv2.line(rgb, (100, 300), (100, 340), (60, 60, 60), 2)
+    edges = control_edges(rgb) > 0
+    assert not edges[:200].any()
+    assert edges[290:350].any(1).sum() >= 40
 
 
 def test_neither_black_nor_constant_and_mostly_black():
