@@ -36,7 +36,9 @@ LOCAL, CALM = 5.0, 5.0
 #: A box this much higher than wide holds a column of letters, or a line that runs upwards.
 UPRIGHT = 1.5
 #: A box less wide for its height holds one sign at most, and need not be read.
-ONE_SIGN = 1.1
+ONE_SIGN = 0.8
+#: Most of the part to look in that a plate takes: a motorcycle's from behind takes most. A larger light rectangle is a tailgate.
+PLATE_SHARE = 0.04
 #: A row of letters that lies in what was read by this share of its area is that.
 TWICE = 0.3
 
@@ -74,12 +76,13 @@ def make_find(settings: FindSettings = FindSettings()) -> Find:
         rows, columns = quads.window(region)
         content, corner = rgb[rows, columns], np.array([columns.start, rows.start], np.float32)
         large, small = (_seen(content, side) for side in (settings.plain, settings.relief))
+        largest = PLATE_SHARE * content.shape[0] * content.shape[1]
         lines, (more, letters) = both(
             lambda: _lines(large, detector, reader),
             lambda: (_lines(replace(small, rgb=_relief(small.rgb)), detector, reader), letter_rows(small.rgb)),
         )
         placed = [replace(line, quad=line.quad + corner) for line in (*lines, *more)]
-        found = [found for line in _each_once(placed) for found in _name(rgb, line, labels, settings.text_threshold)]
+        found = [found for line in _each_once(placed) for found in _name(rgb, line, labels, settings.text_threshold, largest)]
         unread = [((quad / small.scale + corner).astype(np.float32), count) for quad, count in letters]
         if TEXT in labels:
             found += _unread(unread, found)
@@ -181,11 +184,13 @@ def _each_once(lines: list[Found]) -> list[Found]:
     return kept
 
 
-def _name(rgb: Rgb, line: Found, labels: Sequence[str], threshold: float) -> list[Found]:
+def _name(rgb: Rgb, line: Found, labels: Sequence[str], threshold: float, largest: float) -> list[Found]:
     """What a line of signs is: a plate, lettering, or nothing that was asked for. Without plates asked for, their signs are text."""
     read = _legible(line.text, line.score, threshold)
     if PLATE in labels:
         plate = grow_plate(rgb, line.quad)
+        if plate is not None and quads.area(plate[0]) > largest:
+            plate = None
         if plate is not None and read:
             return [Found(PLATE, line.score, plate[0], line.text)]
         if plate is not None and plate[1] >= UNREAD_PLATE_FILL:
