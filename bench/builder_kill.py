@@ -122,7 +122,9 @@ def prepare(folder: Path, hub: Hub, names: list[str]) -> Bench:
     for name in names:
         tiny_volume.build_model(served, name)
     hub.rate = RATE
-    own = yaml.safe_dump({"realesrgan-anime": {"source": {"url": f"{hub.endpoint}/files/RealESRGAN_x4plus_anime_6B.pth"}}})
+    # This hub has commits of its own, not those that the catalogue names.
+    loose = {name: {"source": it.source.model_dump(exclude={"revision"})} for name, it in PUBLISHED.items() if it.source.revision}
+    own = yaml.safe_dump(loose | {"realesrgan-anime": {"source": {"url": f"{hub.endpoint}/files/RealESRGAN_x4plus_anime_6B.pth"}}})
     filled = folder / "filled"
     filled.mkdir()
     (filled / "catalogue.yaml").write_text(own)

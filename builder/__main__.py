@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from builder import shown, work
+from builder.arguments import TRIGGER, UPDATE, All, Config, Embedded, From, Given, Json, Only, Text, Volume, volume_of
 from builder.choose import choose, named
 from builder.errors import BuilderError, WrongOption
 from builder.networks import commands as networks
@@ -22,8 +23,9 @@ from builder.prune import prune as work_off
 from builder.prune import spare
 from builder.status import status_of
 from builder.tell import size, voices
+from builder.train.shell import make_pairs, train_style
 from builder.workspace import only_builder
-from pipeline.variables import variable
+from model_cache.needed import TEXT
 
 app = typer.Typer(
     add_completion=False,
@@ -43,63 +45,6 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
-#: Where RunPod mounts a network volume for serverless workers, and the pods' default of this project.
-_MOUNTS = (Path("/runpod-volume"), Path("/models"))
-
-_VOLUME = typer.Option(
-    "--volume", help="The volume's folder (default: MODEL_VOLUME_PATH, else /runpod-volume or /models).", metavar="PATH", show_default=False
-)
-_ONLY = typer.Option(
-    "--only", help="These models alone (default: those that the neural engine needs).", metavar="NAME,…", show_default=False
-)
-_ALL = typer.Option("--all", help="Every model of the catalogue.")
-_TEXT = typer.Option("--text", help="Keep the text encoders (1.6 GB), to serve other prompts than the stored one.")
-_CONFIG = typer.Option(
-    "--config",
-    help="The deployment's settings file, which says what is needed (default: PIPELINE_CONFIG).",
-    metavar="FILE",
-    show_default=False,
-)
-_JSON = typer.Option("--json", help="Print one JSON object alone.")
-_FROM = typer.Option(
-    "--from",
-    help="Import in place of fetching: PATH holds NAME/FILES, org--name/FILES, or a hub cache (models--org--name/snapshots/…).",
-    metavar="PATH",
-    show_default=False,
-)
-_GIVEN = typer.Option(
-    "--from",
-    help="Import in place of fetching: PATH holds NAME/FILES, org--name/FILES, or a hub cache (models--org--name/snapshots/…). With "
-    "--embedded: a file or a folder, recognised by its content; may be given several times.",
-    metavar="PATH",
-    show_default=False,
-)
-_EMBEDDED = typer.Option("--embedded", help="The classical engine's two networks (NETWORKS_PATH; default: .networks beside the code).")
-
-_UPDATE = typer.Option("--update", help="Take the present revision of these models.", metavar="NAME,…", show_default=False)
-
-Volume = Annotated[Path | None, _VOLUME]
-Only = Annotated[str | None, _ONLY]
-All = Annotated[bool, _ALL]
-Text = Annotated[bool, _TEXT]
-Config = Annotated[Path | None, _CONFIG]
-Json = Annotated[bool, _JSON]
-From = Annotated[Path | None, _FROM]
-Given = Annotated[list[Path] | None, _GIVEN]
-Embedded = Annotated[bool, _EMBEDDED]
-
-
-def _volume(given: Path | None, must_exist: bool = True) -> Path:
-    """The volume's folder. Raises `WrongOption` where none is named, `BuilderError` where it is not there."""
-    set_ = variable("MODEL_VOLUME_PATH")
-    path = given or (Path(set_) if set_ else next((it for it in _MOUNTS if it.is_dir()), None))
-    if path is None:
-        raise WrongOption("No volume is named: give --volume, or set MODEL_VOLUME_PATH.")
-    if path.exists() and not path.is_dir():
-        raise BuilderError(f"{path} is not a folder.")
-    if must_exist and not path.is_dir():
-        raise BuilderError(f"There is no folder {path}; fetch makes one.")
-    return path.resolve()
 
 
 def _print(text: str) -> None:
@@ -125,7 +70,7 @@ def plan(
     if embedded:
         networks.plan(networks.folder(volume=volume, only=only, all=all_, text=text, config=config), mbps, json_)
         return
-    folder = _volume(volume, must_exist=False)
+    folder = volume_of(volume, must_exist=False)
     rows = make_plan(choose(folder, config, only, all_, text))
     if json_:
         _print(json.dumps(shown.plan_as_data(folder, rows, mbps), indent=2))
@@ -142,7 +87,7 @@ def fetch(
     config: Config = None,
     from_: Given = None,
     jobs: Annotated[int, typer.Option("--jobs", help="Files fetched at a time.", min=1, max=32)] = 4,
-    update: Annotated[str | None, _UPDATE] = None,
+    update: Annotated[str | None, UPDATE] = None,
     keep_downloads: Annotated[bool, typer.Option("--keep-downloads", help="Keep the source files, for `convert`.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Read the content of what is there, and fetch again what is not as recorded.")
@@ -160,7 +105,7 @@ def fetch(
         return
     if len(from_ or []) > 1:
         raise WrongOption("--from is given once for a model volume.")
-    folder = _volume(volume, must_exist=False)
+    folder = volume_of(volume, must_exist=False)
     choice = choose(folder, config, only, all_, text)
     fresh = frozenset(named(choice.catalogue, update)) if update else frozenset[str]()
     if outside := fresh - set(choice.to_serve):
@@ -173,21 +118,26 @@ def convert(
     volume: Volume = None, only: Only = None, all_: All = False, text: Text = False, config: Config = None, from_: From = None
 ) -> None:
     """Make the served files again, from downloads that `fetch --keep-downloads` kept or from a folder; nothing is fetched."""
-    work.convert_again(choose(_volume(volume), config, only, all_, text), from_)
+    work.convert_again(choose(volume_of(volume), config, only, all_, text), from_)
 
 
 @app.command("add-style")
 def add_style(
-    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers or kohya do.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="A LoRA for SDXL, safetensors, named as diffusers, PEFT or kohya do.", show_default=False)],
     volume: Volume = None,
     name: Annotated[str | None, typer.Option("--name", help="Name on the volume (default: the file's).", show_default=False)] = None,
+    trigger: Annotated[str | None, TRIGGER] = None,
+    config: Config = None,
 ) -> None:
-    """Install a style: a LoRA file, checked against the volume's drawing network."""
-    from builder.add_style import add_style as install  # noqa: PLC0415 - imports safetensors and torch
+    """Install a style: a LoRA file, checked against the volume's drawing network.
 
-    folder = _volume(volume)
-    with only_builder(folder):
-        _print(str(install(folder, file, name)))
+    Every prompt then begins with its trigger, and the default prompt's stored embeddings are made anew.
+    """
+    work.add_style(volume_of(volume), config, file, name, trigger)
+
+
+app.command("make-pairs")(make_pairs)
+app.command("train-style")(train_style)
 
 
 @app.command()
@@ -211,14 +161,14 @@ def verify(
         return
     from builder.verify import verify as look  # noqa: PLC0415 - may import torch
 
-    folder = _volume(volume)
+    folder = volume_of(volume)
     choice = choose(folder, config, only, all_, text)
     with voices(Console(stderr=json_)) as (_, meter):
         if only is not None:
             found = look(folder, choice.names, not quick, meter)
         else:
             there = {path.name for path in (folder / "models").glob("*")} | set(records_of(folder))
-            found = look(folder, None, not quick, meter)
+            found = look(folder, None, not quick, meter, choice.prompt if TEXT in choice.names else None)
             found += look(folder, [name for name in choice.to_serve if name not in there], not quick, meter)
     if json_:
         _print(json.dumps({"volume": str(folder), "right": not found, "findings": [asdict(it) for it in found]}, indent=2))
@@ -245,7 +195,7 @@ def prune(
 
     --only says what is needed, in place of the settings.
     """
-    folder = _volume(volume)
+    folder = volume_of(volume)
     choice = choose(folder, config, only, all_, text)
     found = spare(folder, choice.to_serve)
     for it in found:
@@ -274,7 +224,7 @@ def status(
     if embedded:
         networks.status(networks.folder(volume=volume, only=only, all=all_, text=text, config=config), json_)
         return
-    it = status_of(choose(_volume(volume), config, only, all_, text))
+    it = status_of(choose(volume_of(volume), config, only, all_, text))
     if json_:
         _print(json.dumps(it, indent=2))
     else:
@@ -298,7 +248,7 @@ def mirror(
     """
     from builder.remote import Remote, send  # noqa: PLC0415 - imports boto3
 
-    folder = _volume(volume)
+    folder = volume_of(volume)
     with only_builder(folder) as workspace, voices(Console()) as (tell, meter):
         send(workspace, Remote(s3_bucket, s3_endpoint, s3_region, s3_prefix.strip("/"), jobs), tell, meter)
 
@@ -316,7 +266,7 @@ def doctor(
     """
     from builder.doctor import doctor as examine  # noqa: PLC0415 - imports the engine
 
-    folder = _volume(volume)
+    folder = volume_of(volume)
     with voices(Console()) as (tell, _):
         well = examine(folder, out, tell, config, compile_, insist)
     _print(f"{out.resolve()}: {'everything is ok' if well else 'not everything is ok'}")

@@ -1,7 +1,7 @@
 """Which models a deployment needs: read from the pipeline's settings, which are data, or named by the user."""
 
-import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +9,12 @@ from typing import Any
 import yaml
 
 from builder.errors import BuilderError, WrongOption
+from model_cache import styles
 from model_cache.catalogue import Model, load_catalogue
-from model_cache.needed import FAST_LORA, TEXT
+from model_cache.errors import BrokenModel, MissingModels
+from model_cache.needed import FAST_LORA, TEXT, Chosen
 from model_cache.needed import needed as model_names
+from model_cache.volume import Volume
 from pipeline.variables import variable
 
 _DEFAULTS = Path(__file__).parents[1] / "pipeline" / "defaults.yaml"
@@ -56,14 +59,16 @@ def needed(settings: Mapping[str, Any]) -> tuple[str, ...]:
     """
     steps, draw = settings["steps"], settings["phase2"]
     neural = [step for step in ("find", "matte", "mask", "inpaint", "draw", "upscale") if steps.get(step, "auto") != "classical"]
-    names = model_names(neural, settings["phase1"]["segmenter"], draw["depth"], draw["controlnet"]["nets"])
+    first, second = settings["phase0"], settings["phase1"]
+    chosen = Chosen(second["detector"], first["matte"], second["segmenter"], draw["depth"], draw["controlnet"]["nets"])
+    names = model_names(neural, chosen)
     return (*names, FAST_LORA, TEXT) if "draw" in neural else names
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
     """The models to work on, in the order of use. `keep_text`: the text encoders are to stay on the volume. `prompt`: the default prompt
-    and its negative, whose embeddings the volume is to hold."""
+    and its negative as the drawing is told them, the style's trigger included: the volume is to hold their embeddings."""
 
     volume: Path
     catalogue: Mapping[str, Model]
@@ -74,8 +79,13 @@ class Choice:
     @property
     def to_serve(self) -> tuple[str, ...]:
         """Those that must be there now: the text encoders only while they are to stay, or the prompt's embeddings are lacking."""
-        spared = not self.keep_text and has_prompts(self.volume, self.prompt)
+        spared = not self.keep_text and self.has_prompts
         return tuple(name for name in self.names if name != TEXT or not spared)
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether the embeddings of exactly these prompts are there, so that the text encoders need not be."""
+        return Volume(self.volume, self.catalogue).has_prompts(self.prompt)
 
 
 def choose(volume: Path, config: Path | None, only: str | None, everything: bool, text: bool) -> Choice:
@@ -86,7 +96,7 @@ def choose(volume: Path, config: Path | None, only: str | None, everything: bool
     """
     catalogue, settings = catalogue_of(volume), settings_of(config)
     try:
-        names, prompt = needed(settings), prompt_of(settings)
+        names, prompt = needed(settings), prompt_of(settings, Volume(volume, catalogue))
     except (KeyError, TypeError) as error:
         raise BuilderError(f"The settings file does not have the form of the pipeline's defaults ({error}).") from error
     if everything:
@@ -111,22 +121,10 @@ def named(catalogue: Mapping[str, Model], text: str) -> tuple[str, ...]:
     return names
 
 
-def prompt_of(settings: Mapping[str, Any]) -> tuple[str, str]:
-    """The default prompt and its negative."""
-    sdxl = settings["phase2"]["sdxl"]
-    return str(sdxl["prompt"]), str(sdxl["negative_prompt"])
-
-
-def has_prompts(volume: Path, texts: tuple[str, str] | None = None) -> bool:
-    """Whether the prompt's embeddings are there, of exactly these texts where any are given, so that the text encoders need not be."""
-    path = volume / "prompts" / "default.safetensors"
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = file.read(min(length, 1 << 20))
-    try:
-        kept = json.loads(header).get("__metadata__", {})
-    except (ValueError, AttributeError):
-        return False
-    return texts is None or (kept.get("prompt"), kept.get("negative_prompt")) == texts
+def prompt_of(settings: Mapping[str, Any], volume: Volume) -> tuple[str, str]:
+    """The default prompt with the style's trigger, and its negative. While a style is missing, broken or one of several there is no
+    trigger to be told; serving refuses such a volume."""
+    sdxl, prompt = settings["phase2"]["sdxl"], str(settings["phase2"]["sdxl"]["prompt"])
+    with suppress(MissingModels, BrokenModel):
+        prompt = styles.in_force(volume.style(settings["phase2"]["lora"]["file"]), prompt)
+    return prompt, str(sdxl["negative_prompt"])

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from builder import doctor_machine as machine
-from builder.choose import catalogue_of
+from builder.add_style import check
+from builder.choose import catalogue_of, prompt_of
 from builder.doctor_page import Check, ModelRow, Report, page
 from builder.doctor_sample import Answer, Clock, Picture, Sample, make_sample
 from builder.doctor_steps import EXAMINATIONS, UNREPEATED
@@ -29,6 +30,7 @@ from builder.workspace import write_whole
 from model_cache.cache import open_cache
 from model_cache.errors import BrokenModel, MissingModels
 from model_cache.loaders import load, modules
+from model_cache.styles import beside, in_force
 from model_cache.volume import Volume
 from pipeline import engines, neural
 from pipeline import settings as configuration
@@ -81,7 +83,7 @@ def doctor(
     wanted = engines.neural_steps(ward.environment, ward.settings.steps)
     tell(f"doctor: on {machine.card(ward.device)}")
     models = [_model(ward, name) for name in neural.models_of(wanted, ward.settings)]
-    checks = [_volume(ward)]
+    checks = [_volume(ward, "draw" in wanted), *([_style(ward)] if "draw" in wanted else [])]
     if compile_now and "draw" in wanted:
         checks.append(_compiled(ward) if ward.device.type == "cuda" else Check("Compile", Answer("skipped", NO_CARD)))
     for step in dict.fromkeys(step for _, step, _ in EXAMINATIONS):
@@ -109,9 +111,10 @@ def _admit(volume: Path, config: Path | None, insist: bool, size: tuple[int, int
     return _Ward(Volume(volume, catalogue_of(volume)), environment, settings, sample, device, insist, tell)
 
 
-def _volume(ward: _Ward) -> Check:
-    """What the lock file says, by sizes and time stamps."""
-    found = verify(ward.volume.path, None, False, lambda *_: None)
+def _volume(ward: _Ward, draws: bool) -> Check:
+    """What the lock file says, by sizes and time stamps; where it `draws`, also whether the stored prompt is the one in force."""
+    prompt = prompt_of(ward.settings.model_dump(), ward.volume) if draws else None
+    found = verify(ward.volume.path, None, False, lambda *_: None, prompt)
     wrong = [str(it) for it in found if it.what != STAMP]
     if wrong:
         told = f"{len(wrong)} of its files {'is' if len(wrong) == 1 else 'are'} not as recorded; python -m builder verify names each."
@@ -122,6 +125,36 @@ def _volume(ward: _Ward) -> Check:
         )
         return Check("Volume", Answer("ok", told))
     return Check("Volume", Answer("ok", "Every file has the size and the time stamp that the builder recorded."))
+
+
+def _style(ward: _Ward) -> Check:
+    """Which style is fused, which words call it, and whether it is known how strong it is meant to be."""
+    return Check("Style", _told(lambda: _style_answer(ward)))
+
+
+def _style_answer(ward: _Ward) -> Answer:
+    phase2 = ward.settings.phase2
+    try:
+        style = ward.volume.style(phase2.lora.file)
+        if style is None:
+            return Answer("ok", "No style is installed; the drawing has the base model's style.")
+        trigger, lora = beside(style).trigger, check(ward.volume.path, style)
+        prompt = in_force(style, phase2.sdxl.prompt)
+    except (MissingModels, BrokenModel, BuilderError, ValueError) as error:
+        return Answer("failed", f"{str(error).rstrip('.')}.")
+    ranks, alphas = (", ".join(f"{one:g}" for one in sorted(set(them))) for them in (lora.ranks, lora.alphas.values()))
+    facts = {
+        "File": style.name,
+        "Trigger": {None: "unknown", "": "none needed"}.get(trigger, trigger or ""),
+        "Prompt": prompt,
+        "Rank": ranks,
+        "Alpha": alphas or "unknown, taken as the rank",
+        "Scale": f"{phase2.lora.scale:g}",
+    }
+    if trigger is None:
+        again = f"python -m builder add-style FILE --name {style.stem} --trigger WORDS"
+        return Answer("suspicious", f"Nobody has said which words call the style, so it may hardly show: {again}.", facts)
+    return Answer("ok", "The prompt begins with the words that call the style." if trigger else "The style needs no trigger.", facts)
 
 
 def _model(ward: _Ward, name: str) -> ModelRow:

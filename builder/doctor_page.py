@@ -1,19 +1,13 @@
 """The doctor's page: one HTML file that shows what was examined, for a browser without network. No torch, no network, no script."""
 
-import base64
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 
-from PIL import Image
-
-from builder.doctor_sample import Answer, Picture, Verdict
+from builder.doctor_sample import Answer, Verdict
+from builder.page import columns, document, facts_table, figure, rows_table, section
 from builder.tell import duration, size
 
-#: Longest side of a picture on the page, pixels.
-_LARGEST = 1100
 #: Characters from which a fact takes more than one column.
 _LONG = 24
 _RANK: dict[Verdict, int] = {"failed": 0, "suspicious": 1, "skipped": 2, "ok": 3}
@@ -88,31 +82,11 @@ def _want(names: Sequence[str]) -> str:
 
 
 def page(report: Report) -> str:
-    """The page. Every text of it is escaped, and its policy forbids every request and every script."""
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-    style = Path(__file__).with_suffix(".css").read_text("utf-8")
-    sections = "".join(_check(check) for check in report.checks)
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>Doctor: {report.verdict}</title>
-<style>{style}</style>
-</head>
-<body>
-<header><h1>Does this deployment work?</h1></header>
-<main>
-<p class="verdict {report.verdict}"><b>{_WORDS[report.verdict]}</b><span>{escape(report.sentence)}</span></p>
-{_overview(report)}
-{sections}
-{_models(report.models)}
-{_section("This machine", _table(report.facts))}
-</main>
-</body>
-</html>
-"""
+    """The page."""
+    verdict = f'<p class="verdict {report.verdict}"><b>{_WORDS[report.verdict]}</b><span>{escape(report.sentence)}</span></p>'
+    parts = (_overview(report), *(_check(check) for check in report.checks), _models(report.models))
+    body = "".join((verdict, *parts, section("This machine", facts_table(report.facts))))
+    return document(f"Doctor: {report.verdict}", "Does this deployment work?", body)
 
 
 _WORDS: dict[Verdict, str] = {"ok": "Works", "suspicious": "Look here", "failed": "Failed", "skipped": "Not examined"}
@@ -124,11 +98,6 @@ def _badge(verdict: Verdict, word: str = "") -> str:
 
 def _anchor(name: str) -> str:
     return escape(name.lower().replace(" ", "-"))
-
-
-def _section(title: str, body: str, beside: str = "", anchor: str = "") -> str:
-    head = f'<div class="head"><h2>{escape(title)}</h2>{beside}</div>'
-    return f"<section{f' id={chr(34)}{anchor}{chr(34)}' if anchor else ''}>{head}{body}</section>\n"
 
 
 def _overview(report: Report) -> str:
@@ -145,13 +114,8 @@ def _overview(report: Report) -> str:
         "Each step was run on the project's own sample picture, in an engine in which it alone is neural, and given the truth of the step "
         "before it: one that fails spoils no other. The whole job at the end ran as a caller's does."
     )
-    body = _rows(("Step", "Verdict", "Why"), ("Loading", "Running", "Peak on the card"), rows)
-    return _section("Step by step", f'{body}<p class="note">{note}</p>')
-
-
-def _rows(names: Sequence[str], numbers: Sequence[str], rows: Sequence[str]) -> str:
-    head = "".join(f"<th>{name}</th>" for name in names) + "".join(f"<th class=n>{name}</th>" for name in numbers)
-    return f'<div class="wide"><table class="rows"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    body = rows_table(("Step", "Verdict", "Why"), ("Loading", "Running", "Peak on the card"), rows)
+    return section("Step by step", f'{body}<p class="note">{note}</p>')
 
 
 def _check(check: Check) -> str:
@@ -167,36 +131,11 @@ def _check(check: Check) -> str:
     if figures or times:
         body += f'<dl class="figures">{times}{figures}</dl>'
     if answer.pictures:
-        shown = "".join(_figure(picture) for picture in answer.pictures)
-        body += f'<div class="pictures" style="--n:{_columns(len(answer.pictures))}">{shown}</div>'
+        shown = "".join(figure(picture) for picture in answer.pictures)
+        body += f'<div class="pictures" style="--n:{columns(len(answer.pictures))}">{shown}</div>'
     if "Traceback" in answer.facts:
         body += f"<details><summary>Traceback</summary><pre>{escape(answer.facts['Traceback'])}</pre></details>"
-    return _section(check.name, body, _badge(answer.verdict), _anchor(check.name))
-
-
-def _columns(pictures: int) -> int:
-    """How many stand side by side, so that few stay alone."""
-    return pictures if pictures <= 4 else 4 if pictures in {7, 8} else 3
-
-
-def _figure(picture: Picture) -> str:
-    return f'<figure><img alt="{escape(picture.caption)}" src="{_uri(picture)}"><figcaption>{escape(picture.caption)}</figcaption></figure>'
-
-
-def _uri(picture: Picture) -> str:
-    """JPEG for photographs, PNG for masks and flat pictures, at most `_LARGEST` pixels a side; an SVG as it is."""
-    if isinstance(picture.pixels, bytes):
-        return f"data:image/svg+xml;base64,{base64.b64encode(picture.pixels).decode('ascii')}"
-    image = Image.fromarray(picture.pixels)
-    if max(image.size) > _LARGEST:
-        k = _LARGEST / max(image.size)
-        image = image.resize((max(1, round(image.width * k)), max(1, round(image.height * k))), Image.Resampling.BOX)
-    buffer, flat = io.BytesIO(), image.mode != "RGB" or image.getcolors(256) is not None
-    if flat:
-        image.save(buffer, "PNG", optimize=True)
-    else:
-        image.save(buffer, "JPEG", quality=88)
-    return f"data:image/{'png' if flat else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return section(check.name, body, _badge(answer.verdict), _anchor(check.name))
 
 
 def duration_of(seconds: float) -> str:
@@ -215,8 +154,4 @@ def _models(rows: Sequence[ModelRow]) -> str:
             f'<tr><th scope="row">{escape(row.name)}</th><td>{_badge("failed") if row.error else _badge("ok", "Read")}</td><td>{told}</td>'
             f"<td>{escape(row.dtype)}</td><td class=n>{size(row.bytes) if row.bytes else '–'}</td><td class=n>{seconds}</td></tr>"
         )
-    return _section("Models", _rows(("Model", "Verdict", "Revision", "Precision"), ("Weights", "Read in"), made))
-
-
-def _table(facts: dict[str, str]) -> str:
-    return "<table>" + "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts.items()) + "</table>"
+    return section("Models", rows_table(("Model", "Verdict", "Revision", "Precision"), ("Weights", "Read in"), made))

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from builder import doctor_limits as limits
 from builder.doctor_sample import Answer, Clock, Picture, Sample, corners
 from pipeline.color import srgb_to_lab
 from pipeline.job import REMOVE, Job
@@ -33,13 +34,6 @@ from pipeline.values import Found, Mask, Rgb
 
 #: The strengths at which the drawing is shown.
 STRENGTHS = (0.8, 0.9, 1.0)
-#: Below these the answer is suspicious. The sample is an easy picture; the figures are what a working network is expected to exceed, and
-#: were not calibrated on real weights.
-LEAST_VEHICLE, LEAST_MATTE, LEAST_PLATE, LEAST_COVER, LEAST_KEPT = 0.7, 0.9, 0.3, 0.7, 0.9
-#: Least difference of the mean depths of the road in front and the houses behind, of 255.
-LEAST_DEPTH = 30.0
-#: Most that the colours on both sides of a mended place may differ, CIELAB.
-SEAM = 20.0
 UNREPEATED = "the same input gave another answer the second time"
 _READABLE = 12
 _ORANGE, _GREEN, _WHITE = (255, 77, 18), (46, 160, 67), (255, 255, 255)
@@ -88,15 +82,16 @@ def find(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Answ
     reasons = []
     if chosen is None:
         reasons.append("no vehicle was found")
-    elif agreement < LEAST_VEHICLE:
+    elif not limits.VEHICLE.passed(agreement):
         reasons.append(f"the vehicle's box covers the true one by {agreement:.2f} only")
-    if not plates or max(plates) < LEAST_PLATE:
+    if not limits.PLATE.passed(max(plates, default=0.0)):
         reasons.append("the license plate was not found where it is")
     facts = {
         "Vehicles": str(len(vehicles)),
         "Vehicle's box, IoU with the true one": f"{agreement:.3f}",
         "Things found": str(len(found)),
         "Plate, best IoU": f"{max(plates, default=0.0):.3f}",
+        **limits.told(limits.VEHICLE, limits.PLATE),
     }
     shown = _boxed(_boxed(sample.rgb, [] if chosen is None else [chosen], _GREEN), found, _ORANGE)[sample.part]
     truth = _boxed(sample.rgb, [Found("vehicle", 1.0, corners(sample.vehicle)), *sample.things], _GREEN, named=False)[sample.part]
@@ -122,11 +117,12 @@ def mask(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
         within.append(float((one & box).sum() / one.sum()))
         cover.append(float(one.sum() / quads.filled(thing.quad, one.shape).sum()))
     reasons = []
-    if min(within) < LEAST_COVER:
+    if not limits.WITHIN.passed(min(within)):
         reasons.append(f"the mask of {sample.things[int(np.argmin(within))].label} runs out of its box: only {min(within):.2f} lies inside")
-    if min(cover) < 0.05:
+    if not limits.FILLED.passed(min(cover)):
         reasons.append(f"the mask of {sample.things[int(np.argmin(cover))].label} covers {min(cover):.3f} of its box only")
     facts = {"Things": str(len(made)), "Least share inside its box": f"{min(within):.3f}", "Least share of its box": f"{min(cover):.3f}"}
+    facts |= limits.told(limits.WITHIN, limits.FILLED)
     window = _around(sample)
     shown = _marked(sample.rgb, np.logical_or.reduce(made))[window]
     pictures = (Picture("The true boxes", _boxed(sample.rgb, sample.things, _GREEN)[window]), Picture("Their masks", shown))
@@ -147,8 +143,9 @@ def inpaint(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> A
     if (clean[inner] == rgb[inner]).all():
         raise ValueError("it answers the picture as it was")
     worst = max(_seam(clean, place) for place in _places(inner))
-    reasons = [f"a mended place differs from its surroundings by {worst:.0f} in CIELAB"] if worst > SEAM else []
+    reasons = [f"a mended place differs from its surroundings by {worst:.0f} in CIELAB"] if not limits.SEAM.passed(worst) else []
     facts = {"Share of the picture": f"{100 * inner.mean():.2f} %", "Largest difference at a seam, CIELAB": f"{worst:.1f}"}
+    facts |= limits.told(limits.SEAM)
     rows, columns = _around(sample)
     window = (slice(rows.start - part[0].start, rows.stop - part[0].start), slice(columns.start - part[1].start, columns.stop))
     pictures = (Picture("Before", rgb[window]), Picture("To mend", _marked(rgb, inner)[window]), Picture("Mended", clean[window]))
@@ -186,8 +183,9 @@ def matte(steps: Steps, sample: Sample, _: Settings, clock: Clock) -> Answer:
         raise ValueError("the engine has no matte")
     made, seconds = clock(lambda: outline(sample.rgb, sample.vehicle))
     agreement = mask_iou(sample.inside, made.inside)
-    reasons = [f"the matte covers the true outline by {agreement:.2f} only"] if agreement < LEAST_MATTE else []
+    reasons = [f"the matte covers the true outline by {agreement:.2f} only"] if not limits.MATTE.passed(agreement) else []
     facts = {"IoU with the true outline": f"{agreement:.4f}", "Confidence": "–" if made.confidence is None else f"{made.confidence:.3f}"}
+    facts |= limits.told(limits.MATTE)
     cut = on_white(sample.rgb, made.alpha)
     pictures = (Picture("Photo", sample.rgb[sample.part]), Picture("Matte", made.alpha[sample.part]), Picture("Cut out", cut[sample.part]))
     return _judged(f"the outline is right (IoU {agreement:.3f})", reasons, facts, pictures, {"matte": seconds})
@@ -207,8 +205,8 @@ def depth(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> Ans
     seen = whole[small.part].astype(np.float64)
     third = len(seen) // 3
     near, far = float(seen[-third:].mean()), float(seen[:third].mean())
-    reasons = ["the road in front is not much nearer than the houses behind"] if near - far < LEAST_DEPTH else []
-    facts = {"Mean depth in front (255 is nearest)": f"{near:.0f}", "Behind": f"{far:.0f}"}
+    reasons = ["the road in front is not much nearer than the houses behind"] if not limits.DEPTH.passed(near - far) else []
+    facts = {"Mean depth in front (255 is nearest)": f"{near:.0f}", "Behind": f"{far:.0f}", **limits.told(limits.DEPTH)}
     edges = control_edges(on_white(small.rgb, small.inside), small.inside)
     shown = (small.rgb, whole, control, edges)
     captions = ("Photo", "Its depth, near is bright", "Depth to draw from", "Edges to draw from (no network)")
@@ -324,8 +322,9 @@ def upscale(steps: Steps, sample: Sample, settings: Settings, clock: Clock) -> A
         raise ValueError(f"it answers {large.shape} with labels up to {large.max()} for a picture of {flat.shape}")
     small_labels = ciede2000.label(flat, palette)
     kept = float((large == np.kron(small_labels, np.ones((4, 4), np.uint8))).mean())
-    reasons = [f"only {kept:.2f} of the pixels kept their colour"] if kept < LEAST_KEPT else []
+    reasons = [f"only {kept:.2f} of the pixels kept their colour"] if not limits.KEPT.passed(kept) else []
     facts = {"From": f"{width} × {height}", "To": f"{4 * width} × {4 * height}", "Pixels that kept their colour": f"{100 * kept:.1f} %"}
+    facts |= limits.told(limits.KEPT)
     rows, columns = (slice(n // 2 - n // 6, n // 2 + n // 6) for n in (height, width))
     before = np.kron(flat[rows, columns], np.ones((4, 4, 1), np.uint8)).astype(np.uint8)
     after = _coloured(large, palette)[4 * rows.start : 4 * rows.stop, 4 * columns.start : 4 * columns.stop]

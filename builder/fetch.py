@@ -19,7 +19,7 @@ from builder.sources import Hub, Pin, held_pin, is_commit, paths_of, pin_of_reco
 from builder.tell import Meter, Tell, size
 from builder.transfer import Patience, Stopped, Wanted, WrongContent, digest_of, fetch_file, open_client
 from builder.workspace import Workspace, remove
-from model_cache.catalogue import Model
+from model_cache.catalogue import IMPORTED, Model
 from model_cache.manifest import FileRecord, ModelRecord, SourceRecord, digest
 
 #: `convert(model, sources, out)` writes the model's files below `out` and says how, in a word or two.
@@ -263,7 +263,7 @@ def _revision(job: _Job, sources: Mapping[str, SourceRecord]) -> str:
     if job.model.source.url is not None:
         return next(iter(sources.values())).sha256
     text = "".join(f"{sources[path].sha256}  {path}\n" for path in sorted(sources))
-    return f"content-{hashlib.sha256(text.encode()).hexdigest()}"
+    return f"{IMPORTED}{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def make_again(task: Task, names: Iterable[str]) -> None:

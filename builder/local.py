@@ -50,7 +50,7 @@ def _homes(folder: Path, model: Model, held: Pin | None) -> Iterator[tuple[Path,
         named += [main.read_text(encoding="utf-8").strip()] if main.is_file() else []
         named += sorted(path.name for path in home.glob("snapshots/*"))
         for revision in dict.fromkeys(named):
-            if is_commit(revision):
+            if is_commit(revision) and model.source.allows(revision):
                 yield home / "snapshots" / revision, revision
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from builder.choose import Choice
 from builder.place import records_of
-from builder.sources import Pin, held_pin, path_at_source, paths_of, source_of
+from builder.sources import Pin, held_pin, held_revision, is_of, path_at_source, paths_of, source_of
 from builder.workspace import Workspace
 from model_cache.catalogue import Model
 from model_cache.manifest import ModelRecord, suspects
@@ -19,7 +19,8 @@ State = Literal["complete", "missing", "incomplete", "changed", "other source", 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One model of a plan. `lacking`: file → what is wrong with it. `to_fetch`: bytes, None where nothing is known of its size;
-    `estimated`: from the number of parameters, because no fetch has told the true size yet."""
+    `estimated`: from the number of parameters, because no fetch has told the true size yet. `revision`: what a fetch takes, or how it
+    begins; None where nothing holds one yet, so that the first fetch takes the present one."""
 
     name: str
     state: State
@@ -27,6 +28,7 @@ class Row:
     to_fetch: int | None
     estimated: bool
     note: str = ""
+    revision: str | None = None
 
 
 def state_of(volume: Path, model: Model, record: ModelRecord | None) -> tuple[State, dict[str, str]]:
@@ -38,8 +40,9 @@ def state_of(volume: Path, model: Model, record: ModelRecord | None) -> tuple[St
             return "unrecorded", dict.fromkeys(model.files, "not in the lock file")
         return ("incomplete" if there else "missing"), {file: "missing" for file in model.files if file not in there}
     wrong = suspects(volume, model.name, record) | {file: "not in the lock file" for file in model.files if file not in record.files}
-    if record.source != source_of(model):
-        return "other source", dict.fromkeys(model.files, f"from {record.source}")
+    if not is_of(model, record):
+        other = f"from {record.source}" if record.source != source_of(model) else f"of revision {record.revision[:8]}"
+        return "other source", dict.fromkeys(model.files, other)
     if not wrong:
         return "complete", {}
     if all(what == "missing" for what in wrong.values()):
@@ -55,12 +58,14 @@ def make_plan(choice: Choice) -> list[Row]:
     for name in choice.names:
         model, record = choice.catalogue[name], records.get(name)
         state, lacking = state_of(volume, model, record)
+        held = held_revision(workspace, model, record)
         if state == "complete":
-            rows.append(Row(name, state, {}, 0, False))
+            rows.append(Row(name, state, {}, 0, False, revision=held))
         elif name not in choice.to_serve:
-            rows.append(Row(name, state, lacking, 0, False, "not needed: the prompt's embeddings are there"))
+            rows.append(Row(name, state, lacking, 0, False, "not needed: the prompt's embeddings are there", held))
         else:
-            rows.append(Row(name, state, lacking, *_bytes_to_fetch(workspace, model, record, state), _note(name, state, keep_text)))
+            count, estimated = _bytes_to_fetch(workspace, model, record, state)
+            rows.append(Row(name, state, lacking, count, estimated, _note(name, state, keep_text), held))
     return rows
 
 

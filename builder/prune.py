@@ -25,7 +25,7 @@ def spare(volume: Path, needed: Iterable[str]) -> list[Spare]:
     workspace, keep = Workspace(volume), set(needed)
     there = {path.name for path in (volume / "models").glob("[!.]*") if path.is_dir()} | set(records_of(volume))
     found = [Spare(f"models/{name}", bytes_of(workspace.model(name)), model=name) for name in sorted(there - keep)]
-    for corner in ("downloads", "staged", "old"):
+    for corner in ("downloads", "staged", "old", "training"):
         for path in sorted((workspace.root / corner).glob("*")):
             found.append(Spare(str(path.relative_to(volume)), bytes_of(path) or _size(path), path=path))
     return found

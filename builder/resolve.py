@@ -15,7 +15,8 @@ _Answer = TypeVar("_Answer")
 
 
 def resolve(model: Model, hub: Hub, client: httpx.Client, held: Pin | None, patience: Patience) -> Pin:
-    """The pin of a model: at the held commit where there is one, else at the source's present state. What is held is kept.
+    """The pin of a model: at the held commit where there is one, else at the catalogue's, else at the source's present state. What is held
+    is kept.
 
     Raises `BuilderError` for a source that does not answer, refuses, or lacks a file.
     """
@@ -29,14 +30,35 @@ def resolve(model: Model, hub: Hub, client: httpx.Client, held: Pin | None, pati
 def _of_hub(model: Model, hub: Hub, held: Pin | None, patience: Patience) -> Pin:
     from huggingface_hub import HfApi  # noqa: PLC0415 - takes a moment
 
-    repository = source_of(model)
-    revision = held.revision if held is not None and is_commit(held.revision) else "main"
+    repository, wanted = source_of(model), model.source.revision or ""
     api = HfApi(endpoint=hub.endpoint, token=hub.token or False)
-    info = _answered(repository, patience, lambda: api.model_info(repository, revision=revision, files_metadata=True, timeout=_SECONDS))
+
+    def asked_for(revision: str) -> Any:
+        return _answered(repository, patience, lambda: api.model_info(repository, revision=revision, files_metadata=True, timeout=_SECONDS))
+
+    if held is not None and is_commit(held.revision):
+        info = asked_for(held.revision)
+    elif is_commit(wanted):
+        info = asked_for(wanted)
+    else:
+        info = asked_for("main")
+        if not str(info.sha).startswith(wanted):  # an older commit is asked for by its whole name only
+            commits = _answered(repository, patience, lambda: [it.commit_id for it in api.list_repo_commits(repository)])
+            info = asked_for(_only(repository, wanted, commits))
     there = {it.rfilename: it for it in info.siblings or ()}
     if lacking := [path for path in paths_of(model) if path not in there]:
         raise BuilderError(f"{repository} has no {', '.join(lacking)} at revision {info.sha}, which the catalogue wants for {model.name}.")
     return Pin(source=repository, revision=str(info.sha), files={path: _expected(there[path]) for path in paths_of(model)})
+
+
+def _only(repository: str, wanted: str, commits: list[str]) -> str:
+    """The commit whose name begins so. Raises `BuilderError` unless there is exactly one."""
+    found = [commit for commit in commits if commit.startswith(wanted)]
+    if len(found) != 1:
+        raise BuilderError(
+            f"{repository} has {len(found) or 'no'} commits that begin with {wanted}, the revision that the catalogue names."
+        )
+    return found[0]
 
 
 def _expected(it: Any) -> Expected:
@@ -60,7 +82,9 @@ def _answered(repository: str, patience: Patience, ask: Callable[[], _Answer]) -
         except errors.RepositoryNotFoundError:
             raise BuilderError(f"The hub has no {repository}, or it is private; HF_TOKEN must be one that may read it.") from None
         except errors.RevisionNotFoundError:
-            raise BuilderError(f"{repository} no longer has the held revision; --update takes its present one.") from None
+            raise BuilderError(
+                f"{repository} no longer has the revision that is held; where the catalogue names none --update takes the present one."
+            ) from None
         except errors.HfHubHTTPError as error:
             asked(repository, error.response.status_code, error.response.headers.get("Retry-After"))
             raise BuilderError(f"{repository} could not be asked: the hub answered {error.response.status_code}.") from None

@@ -32,6 +32,7 @@ def plan_as_data(volume: Path, rows: Sequence[Row], mbps: float) -> dict[str, An
         "unknown_sizes": [row.name for row in rows if row.to_fetch is None],
         "mbps": mbps,
         "seconds": round(seconds(known, mbps), 1),
+        "loose": [row.name for row in rows if row.revision is None and row.to_fetch != 0],
         "models": [asdict(row) | {"lacking": dict(row.lacking)} for row in rows],
     }
 
@@ -42,10 +43,16 @@ def _to_do(row: Row) -> bool:
 
 def plan_as_table(console: Console, volume: Path, rows: Sequence[Row], mbps: float) -> None:
     """The plan for a person."""
-    table = Table("model", "state", "to fetch", "what", title=f"{volume}", title_justify="left", box=None, pad_edge=False)
+    table = Table("model", "state", "to fetch", "revision", "what", title=f"{volume}", title_justify="left", box=None, pad_edge=False)
     for row in rows:
         count = "" if row.to_fetch == 0 else ("about " if row.estimated and row.to_fetch else "") + size(row.to_fetch)
-        table.add_row(row.name, f"[{_STYLES[row.state]}]{row.state}[/]", count, "; ".join(filter(None, (_lacking(row), row.note))))
+        table.add_row(
+            row.name,
+            f"[{_STYLES[row.state]}]{row.state}[/]",
+            count,
+            (row.revision or "loose")[:8],
+            "; ".join(filter(None, (_lacking(row), row.note))),
+        )
     console.print(table)
     data = plan_as_data(volume, rows, mbps)
     if data["complete"]:
@@ -56,6 +63,9 @@ def plan_as_table(console: Console, volume: Path, rows: Sequence[Row], mbps: flo
     console.print(
         f"To fetch: {about}{size(data['bytes_to_fetch'])}{unknown}; {duration(data['seconds'])} at {mbps:g} Mbit/s.", highlight=False
     )
+    if data["loose"]:
+        told = "no revision is held yet; the first fetch takes the present one and records it in models.lock.json."
+        console.print(f"Loose: {', '.join(data['loose'])}: {told}", highlight=False)
     if data["estimated"]:
         console.print("Where no fetch has asked the source yet, sizes are estimated from the networks' parameters.", highlight=False)
 
@@ -77,7 +87,9 @@ def status_as_table(console: Console, status: Mapping[str, Any]) -> None:
         revision = (row["revision"] or "")[:16]
         table.add_row(name, state, size(row["bytes"]), revision, row["licence"] or "?", row["commercial"] or "?")
     console.print(table)
-    console.print(f"style: {', '.join(status['styles']) or 'none'}", highlight=False)
+    triggers = {name: "no trigger known" if words is None else words or "no trigger needed" for name, words in status["triggers"].items()}
+    told = ", ".join(f"{name} ({words})" for name, words in triggers.items()) or "none"
+    console.print(f"style: {told}", highlight=False, markup=False)
     console.print(f"prompt's embeddings: {'there' if status['prompts'] else 'missing'}", highlight=False)
     console.print(f"in all: {size(status['bytes'])}, downloads: {size(status['downloads'])}", highlight=False)
     if status["builder"]:

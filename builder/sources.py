@@ -114,8 +114,22 @@ def write_pin(workspace: Workspace, name: str, pin: Pin) -> None:
 
 
 def held_pin(workspace: Workspace, model: Model, record: ModelRecord | None) -> Pin | None:
-    """What is held of the model's present source: its record, else the workspace's pin, else nothing. No network."""
-    if record is not None and record.source == source_of(model):
+    """What is held of the model's present source: its record, else the workspace's pin, else nothing. No network.
+
+    What is of another revision than the catalogue names is not held.
+    """
+    if record is not None and is_of(model, record):
         return pin_of_record(record)
     pin = read_pin(workspace, model.name)
-    return pin if pin is not None and pin.source == source_of(model) else None
+    return pin if pin is not None and is_of(model, pin) else None
+
+
+def is_of(model: Model, it: Pin | ModelRecord) -> bool:
+    """Whether a pin or a record is of the model's present source, at a revision that the catalogue allows."""
+    return it.source == source_of(model) and (it.revision == "" or model.source.allows(it.revision))
+
+
+def held_revision(workspace: Workspace, model: Model, record: ModelRecord | None) -> str | None:
+    """The revision that the next fetch takes, or how it begins: what is held, else the catalogue's. None: nothing holds it yet."""
+    pin = held_pin(workspace, model, record)
+    return (pin.revision if pin is not None else "") or model.source.revision

@@ -3,17 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-from builder.choose import Choice, has_prompts
+from builder.choose import Choice
 from builder.place import records_of
 from builder.plan import state_of
 from builder.workspace import Workspace, at_work
+from model_cache.errors import BrokenModel
 from model_cache.needed import TEXT
+from model_cache.styles import beside
 
 
 def status_of(choice: Choice) -> dict[str, Any]:
     """The volume as `status --json` prints it. `bytes` are those on the disk; states go by size and time stamp, no content is read.
 
-    `ready`: every needed model is complete and the prompt's embeddings, where they are needed, are there.
+    `ready`: every needed model is complete and the prompt's embeddings, where they are needed, are there. `triggers`: style → the words
+    that it answers to, null where they are not known.
     """
     volume, catalogue, names, wanted = choice.volume, choice.catalogue, choice.names, choice.to_serve
     records, models = records_of(volume), {}
@@ -37,14 +40,23 @@ def status_of(choice: Choice) -> dict[str, Any]:
     workspace = Workspace(volume)
     return {
         "volume": str(volume),
-        "ready": all(models[name]["state"] == "complete" for name in wanted) and (TEXT not in names or has_prompts(volume, choice.prompt)),
+        "ready": all(models[name]["state"] == "complete" for name in wanted) and (TEXT not in names or choice.has_prompts),
         "builder": at_work(volume),
         "models": models,
         "styles": {path.name: path.stat().st_size for path in styles},
-        "prompts": has_prompts(volume, choice.prompt),
+        "triggers": {path.name: _trigger(path) for path in styles},
+        "prompts": choice.has_prompts,
         "bytes": sum(row["bytes"] for row in models.values()),
         "downloads": bytes_of(workspace.root / "downloads"),
     }
+
+
+def _trigger(style: Path) -> str | None:
+    """The words that a style answers to; None where they are not known, or what lies beside it cannot be read."""
+    try:
+        return beside(style).trigger
+    except BrokenModel:
+        return None
 
 
 def bytes_of(folder: Path) -> int:

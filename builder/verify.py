@@ -19,12 +19,14 @@ from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel, MissingModels
 from model_cache.headers import read_header
 from model_cache.manifest import LOCK, ModelRecord, read_lock, suspects
-from model_cache.volume import Volume
+from model_cache.styles import beside, metadata_of, sidecar
+from model_cache.volume import UNRECORDED, Volume
 
 #: `Finding.model` of a finding that belongs to no model.
 STYLES, PROMPTS = "styles", "prompts"
 #: What a shallow look says of a file of the right size and another time stamp: a deep look reads its content, fetching records it anew.
 STAMP = "it has not the time stamp that was recorded, so its content may have changed"
+STALE = "its embeddings are not those of the prompts in force; python -m builder fetch makes them anew"
 _CHUNK = 1 << 22
 
 
@@ -40,9 +42,10 @@ class Finding:
         return f"{self.model}{'/' if self.file else ''}{self.file}: {self.what}"
 
 
-def verify(volume: Path, names: Sequence[str] | None, deep: bool, tell: Meter) -> list[Finding]:
+def verify(volume: Path, names: Sequence[str] | None, deep: bool, tell: Meter, prompt: tuple[str, str] | None = None) -> list[Finding]:
     """Everything that is wrong, in the order of the volume; nothing: it is right. `names`: these models; None: all that are recorded or
-    there, the styles and the prompt. `tell(file, bytes done, bytes in all)` while hashes are computed.
+    there, the styles and the prompt. `tell(file, bytes done, bytes in all)` while hashes are computed. `prompt`: the texts whose
+    embeddings are to be there (`Choice.prompt`), None where it does not matter whose they are.
 
     Raises `BuilderError` for a catalogue that cannot be read or lacks a name.
     """
@@ -67,7 +70,7 @@ def verify(volume: Path, names: Sequence[str] | None, deep: bool, tell: Meter) -
             wrong += _served(whole, name, not any(it.file in catalogue[name].files for it in wrong))
         found += wrong
     if names is None:
-        found += _styles(volume, deep) + _prompts(volume)
+        found += _styles(volume, deep) + _prompts(whole, prompt)
     return found
 
 
@@ -85,6 +88,8 @@ def _shallow(volume: Path, model: Model, record: ModelRecord | None) -> Iterator
     expected = model.source.repository or model.source.url
     if record.source != expected:
         yield finding("", f"it was fetched from {record.source}, the catalogue says {expected}")
+    elif not model.source.allows(record.revision):
+        yield finding("", f"it is of revision {record.revision}, the catalogue says {model.source.revision}")
     for path in sorted(home.rglob("*")):
         file = path.relative_to(home).as_posix()
         if not path.is_dir() and file not in record.files:
@@ -157,18 +162,31 @@ def _styles(volume: Path, deep: bool) -> list[Finding]:
             continue
         try:
             read_header(path)
+            beside(path)
             if deep:
                 from builder.add_style import check  # noqa: PLC0415 - imports diffusers
 
                 check(volume, path)
+            found += _base(volume, path)
         except (ValueError, OSError) as error:
             found.append(Finding(STYLES, path.name, str(error)))
+        except BrokenModel as error:
+            found.append(Finding(STYLES, sidecar(path).name, error.reason))
     return found
 
 
-def _prompts(volume: Path) -> list[Finding]:
-    path = volume / "prompts" / "default.safetensors"
-    if not path.exists():
+def _base(volume: Path, style: Path) -> list[Finding]:
+    """Whether a style that `train-style` made belongs to the drawing network that is here; others do not say theirs."""
+    base = metadata_of(style).get("base_revision", UNRECORDED)
+    here = Volume(volume, catalogue_of(volume)).revision("sdxl-unet")
+    if UNRECORDED in (base, here) or base == here:
+        return []
+    return [Finding(STYLES, style.name, f"it was trained on revision {base[:12]} of sdxl-unet, the volume holds {here[:12]}")]
+
+
+def _prompts(volume: Volume, texts: tuple[str, str] | None) -> list[Finding]:
+    path = volume.prompts()
+    if path is None:
         return []
     try:
         entries = read_header(path)
@@ -179,7 +197,9 @@ def _prompts(volume: Path) -> list[Finding]:
     lacking = ", ".join(sorted(wanted - set(entries)))
     if lacking:
         return [Finding(PROMPTS, path.name, f"it lacks {lacking}")]
-    width, config = entries["prompt_embeds"].shape[-1], volume / "models" / "sdxl-unet" / "config.json"
+    if texts is not None and not volume.has_prompts(texts):
+        return [Finding(PROMPTS, path.name, STALE)]
+    width, config = entries["prompt_embeds"].shape[-1], volume.path / "models" / "sdxl-unet" / "config.json"
     try:
         wide = json.loads(config.read_text(encoding="utf-8")).get("cross_attention_dim") if config.is_file() else None
     except ValueError:

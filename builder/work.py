@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from builder.choose import Choice, has_prompts
-from builder.errors import WrongOption, writing
+from builder.choose import Choice, choose
+from builder.errors import BuilderError, WrongOption, writing
 from builder.fetch import Task, fetch, make_again
 from builder.place import recover, take_away
 from builder.sources import Hub, hub_of_environment
@@ -17,6 +17,7 @@ from builder.transfer import Patience
 from builder.workspace import Workspace, only_builder
 from model_cache.catalogue import Model
 from model_cache.needed import TEXT
+from model_cache.volume import Volume
 
 
 def convert_model(model: Model, sources: Path, out: Path) -> str:
@@ -52,9 +53,28 @@ def convert_again(choice: Choice, folder: Path | None) -> None:
         _prompt(choice, task.workspace, task.tell)
 
 
+def add_style(volume: Path, config: Path | None, file: Path, name: str | None, trigger: str | None) -> None:
+    """Install a style; where the prompt in force changes by it, make the stored embeddings anew, with the text encoders that are there or
+    are fetched for it."""
+    from builder.add_style import add_style as install  # noqa: PLC0415 - imports torch
+
+    with only_builder(volume), voices(Console()) as (tell, _):
+        tell(str(install(volume, file, name, trigger, tell)))
+    choice = choose(volume, config, None, False, False)
+    stored = Volume(volume, choice.catalogue).prompts()
+    if TEXT not in choice.names or stored is None or choice.has_prompts:
+        return
+    kept = Workspace(volume).model(TEXT).is_dir()
+    try:
+        fill(replace(choice, names=(TEXT,), keep_text=kept), None, 4, frozenset(), False, False)
+    except BuilderError as error:
+        told = "The style is installed, and the prompt's embeddings are not yet those of its trigger; python -m builder fetch makes them."
+        raise BuilderError(f"{told} {error.sentence}") from error
+
+
 def _prompt(choice: Choice, workspace: Workspace, tell: Tell) -> None:
     """The embeddings of the default prompt, where they are lacking; encoders that were needed for nothing else go."""
-    if TEXT not in choice.names or has_prompts(choice.volume, choice.prompt):
+    if TEXT not in choice.names or choice.has_prompts:
         return
     from builder.prompts import make  # noqa: PLC0415 - imports torch
 

@@ -6,6 +6,7 @@ VOLUME/.builder/pins/NAME.json        which revision and which files a model is 
 VOLUME/.builder/downloads/NAME/…      source files, `.part` while under way
 VOLUME/.builder/staged/NAME/…         a model being made; staged/NAME.json: it is whole, and this is its record
 VOLUME/.builder/old/NAME              what was replaced or removed, until it is deleted
+VOLUME/.builder/training/NAME/…       a style being trained: its examples, checkpoints, pictures and page
 VOLUME/.builder/scratch/…             what is worthless when the builder ends
 ```
 """
@@ -60,6 +61,10 @@ class Workspace:
     def old(self, name: str) -> Path:
         """Where the replaced or removed folder of a model goes."""
         return self.root / "old" / name
+
+    def training(self, name: str) -> Path:
+        """The folder of a style being trained; it stays until `prune` removes it."""
+        return self.root / "training" / name
 
     @property
     def scratch(self) -> Path:

@@ -7,7 +7,7 @@ from delivery.artifact import CONTENT_TYPES, RESULT_NAME, Artifact, safe_prefix
 from delivery.bucket import Bucket, bucket_from_s3_config, configured_bucket
 from delivery.inline import INLINE_LIMIT, deliver_inline
 from delivery.local import DISK_FULL, deliver_local, local_urls
-from delivery.s3 import check_bucket, deliver_s3, fetch_s3, s3_urls
+from delivery.s3 import check_bucket, deliver_s3, fetch_s3, listed_s3, s3_urls
 
 __all__ = [
     "CONTENT_TYPES",
@@ -23,6 +23,7 @@ __all__ = [
     "deliver_local",
     "deliver_s3",
     "fetch_s3",
+    "listed_s3",
     "local_urls",
     "s3_urls",
     "safe_prefix",

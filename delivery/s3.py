@@ -143,6 +143,22 @@ def fetch_s3(url: str, bucket: Bucket | None, max_bytes: int, *, check: Callable
     return unpacked(data, codings, f"The bucket {bucket.name}", max_bytes)
 
 
+def listed_s3(bucket: Bucket, prefix: str, *, only: bool = False) -> Iterator[tuple[str, str, int]]:
+    """Key, ETag (without quotes) and bytes of the objects whose keys begin with `prefix`, in the service's order, a page at a time.
+
+    `only`: the first alone is wanted. Raises `INPUT_FORBIDDEN` or `INPUT_UNREACHABLE` as `fetch_s3` does.
+    """
+    given: dict[str, Any] = {"Bucket": bucket.name, "Prefix": prefix, "MaxKeys": 1 if only else 1000}
+    while True:
+        with _client(bucket, Deadline(bucket.seconds)) as client, answered(lambda error: input_failed(error, bucket)):
+            page = client.list_objects_v2(**given)
+        for found in page.get("Contents", []):
+            yield str(found["Key"]), str(found["ETag"]).strip('"'), int(found["Size"])
+        if only or not page.get("IsTruncated"):
+            return
+        given["ContinuationToken"] = page["NextContinuationToken"]
+
+
 def check_bucket(bucket: Bucket) -> None:
     """Prove that the bucket takes files: a tiny object is stored below its prefix, and deleted again where that is allowed.
 

@@ -12,15 +12,24 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 Step = Literal["find", "mask", "inpaint", "matte", "depth", "draw", "upscale"]
 Kind = Literal["transformers", "diffusers", "spandrel", "birefnet", "sdxl-text", "json", "tensors"]
 
+#: How the revision of a model begins whose files were imported from a folder that did not tell their commit.
+IMPORTED = "content-"
+
 
 class Source(BaseModel):
-    """Where the files come from. `files`: path on the volume → path at the source, where the two differ."""
+    """Where the files come from. `files`: path on the volume → path at the source, where the two differ. `revision`: the commit of the
+    repository that is taken, or how its name begins (7 digits or more); None: the one that is there at the first fetch."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repository: str | None = None
     url: str | None = None
+    revision: str | None = Field(default=None, pattern="^[0-9a-f]{7,40}$")
     files: Mapping[str, str] = Field(default_factory=dict)
+
+    def allows(self, revision: str) -> bool:
+        """Whether a recorded revision may be that of this source; content that was imported without its commit cannot be told."""
+        return not self.revision or revision.startswith((self.revision, IMPORTED))
 
 
 class Model(BaseModel):

@@ -15,6 +15,7 @@ from typing import Any
 ITEM_SIZE: Mapping[str, int] = {"F16": 2, "BF16": 2, "F32": 4, "I64": 8}
 #: The reference implementation's own limit.
 LARGEST_HEADER = 100_000_000
+_METADATA = "__metadata__"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +32,39 @@ def read_header(path: Path) -> dict[str, Entry]:
     Raises `ValueError` with a reason where the file is cut off, longer than it says, no safetensors, or of an element type that is
     not served.
     """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or not 2 <= length <= LARGEST_HEADER or length > size - 8:
-            raise ValueError(f"{path.name} is no safetensors file, or is cut off in its header ({size} bytes)")
-        text = file.read(length)
+    size, text = _text(path)
     try:
         listed: dict[str, Any] = json.loads(text)
-        listed.pop("__metadata__", None)
+        listed.pop(_METADATA, None)
         spans = {name: (it["dtype"], tuple(it["shape"]), *map(int, it["data_offsets"])) for name, it in listed.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path.name} has a header that is no list of tensors") from error
     if not spans:
         raise ValueError(f"{path.name} holds no tensors")
-    _check_spans(path.name, spans, size - 8 - length)
+    _check_spans(path.name, spans, size - 8 - len(text))
     return {name: Entry(dtype, shape) for name, (dtype, shape, _, _) in spans.items()}
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the writer of the file said beside the tensors: texts by key, none where it said nothing.
+
+    Raises `ValueError` where the header cannot be read; the tensors are not looked at.
+    """
+    try:
+        said = json.loads(_text(path)[1]).get(_METADATA) or {}
+        return {str(key): value for key, value in said.items() if isinstance(value, str)}
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{path.name} has no header that can be read") from error
+
+
+def _text(path: Path) -> tuple[int, bytes]:
+    """The file's size and its header."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or not 2 <= length <= LARGEST_HEADER or length > size - 8:
+            raise ValueError(f"{path.name} is no safetensors file, or is cut off in its header ({size} bytes)")
+        return size, file.read(length)
 
 
 def _check_spans(file: str, spans: Mapping[str, tuple[str, tuple[int, ...], int, int]], there: int) -> None:

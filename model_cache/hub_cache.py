@@ -19,7 +19,7 @@ _SMALL = 1 << 16
 def snapshot_file(volume: Path, model: Model, file: str) -> Path | None:
     """Where `file` of the model lies in the hub's cache; None unless all files of the model are there and need no conversion.
 
-    The revision is the one that the lock file records; without a record, the only snapshot there is.
+    The revision is the one that the lock file records; without a record, the only snapshot there is that the catalogue allows.
     Raises `BrokenModel` for a lock file that cannot be read.
     """
     repository = model.source.repository
@@ -27,7 +27,7 @@ def snapshot_file(volume: Path, model: Model, file: str) -> Path | None:
     if repository is None or not snapshots.is_dir():
         return None
     record = read_lock(volume).get(model.name)
-    revisions = [record.revision] if record else sorted(path.name for path in snapshots.iterdir())
+    revisions = [record.revision] if record else sorted(it.name for it in snapshots.iterdir() if model.source.allows(it.name))
     if len(revisions) != 1:
         return None
     return _usable(snapshots / revisions[0], model).get(file)

@@ -3,7 +3,7 @@
 ```
 VOLUME/models/NAME/FILES            as the catalogue lists them
 VOLUME/models.lock.json             {NAME: {"revision": …}}: what was fetched
-VOLUME/styles/*.safetensors         style LoRAs
+VOLUME/styles/*.safetensors         style LoRAs; NAME.style.json beside them: their triggers (model_cache.styles)
 VOLUME/prompts/default.safetensors  embeddings of the default prompt
 VOLUME/huggingface-cache/hub/…      models that the platform fetched, used where a model has no folder of its own
 ```
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from model_cache.catalogue import Model
 from model_cache.errors import BrokenModel, MissingModels
+from model_cache.headers import read_metadata
 from model_cache.hub_cache import snapshot_file
 from model_cache.manifest import read_lock
 
@@ -78,9 +79,18 @@ class Volume:
         return there[0] if there else None
 
     def prompts(self) -> Path | None:
-        """The stored embeddings of the default prompt, if there are any (`model_cache.prompts.read` tells whose they are)."""
+        """The stored embeddings of the default prompt, if there are any (`model_cache.prompts.read` gives them)."""
         path = self.path / "prompts" / "default.safetensors"
         return path if path.is_file() else None
+
+    def has_prompts(self, texts: tuple[str, str]) -> bool:
+        """Whether the stored embeddings are those of exactly this prompt and negative prompt, by what their file says of itself."""
+        path = self.prompts()
+        try:
+            said = {} if path is None else read_metadata(path)
+        except (OSError, ValueError):
+            return False
+        return (said.get("prompt"), said.get("negative_prompt")) == texts
 
 
 def _has_content(path: Path) -> bool:

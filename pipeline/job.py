@@ -4,9 +4,7 @@
 """
 
 import difflib
-import itertools
 import json
-import math
 import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
@@ -16,14 +14,14 @@ from pydantic.json_schema import models_json_schema
 
 from pipeline import palette as palettes
 from pipeline.errors import Code, JobError
+from pipeline.input_limits import check_values
+from pipeline.library import SHIPPED, Library
 
 #: Version of the contract spoken here. Keys may be added within one; meanings change only with the next.
 SCHEMA: Final = 1
 
 REMOVE = ("side view mirror", "car logo", "brand badge", "license plate", "text", "sticker")
 OUTPUTS = ("svg", "png", "report", "intermediates", "pdf")
-#: Values that an input may hold in all, and how deep they may lie; an honest job has two levels and far below two hundred.
-MOST_VALUES, DEEPEST = 2000, 8
 #: Keys that only a neural drawing can obey.
 GENERATION = (
     "preset",
@@ -36,6 +34,10 @@ GENERATION = (
     "negative_prompt",
     "lora_scale",
 )
+#: Ways to give the palette, of which a job uses one.
+PALETTES = ("palette_hex_list", "palette_name", "palette_from_url")
+#: Keys that belong to one picture, and so to no preset; nor does a preset name another.
+OF_ONE_JOB = ("image_url", "image_base64", "matte_url", "matte_base64", "output_prefix", "job_preset")
 
 
 def _hex(text: str) -> str:
@@ -64,6 +66,7 @@ def _unique(items: list[Any]) -> list[Any]:
 
 Color = Annotated[str, AfterValidator(_hex)]
 Output = Literal["svg", "png", "report", "intermediates", "pdf"]
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 
@@ -79,6 +82,29 @@ class StrokeSpec(_Strict):
     color: Color | None = Field(None, description="3 or 6 hex digits (default #000000)")
 
 
+class ColorLockSpec(_Strict):
+    """An area that has to have a colour: a part of the vehicle, or what lies under a point."""
+
+    part: Literal["glass", "wheels", "body"] | None = Field(None, description="every area of this part")
+    point: Annotated[list[Fraction], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="[x, y] of the area, fractions of the upright photo, in place of part"
+    )
+    color: Color = Field(description="3 or 6 hex digits; joins the palette where it is not in it")
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ColorLockSpec":
+        if (self.part is None) == (self.point is None):
+            raise ValueError("give exactly one of part and point")
+        return self
+
+
+def _once(locks: list[ColorLockSpec]) -> list[ColorLockSpec]:
+    parts = [lock.part for lock in locks if lock.part is not None]
+    if twice := [part for part in parts if parts.count(part) > 1]:
+        raise ValueError(f"{twice[0]} is locked twice")
+    return locks
+
+
 class Job(_Strict):
     """One picture to make. Boxes are fractions of the upright photo."""
 
@@ -86,6 +112,14 @@ class Job(_Strict):
     image_url: str | None = Field(None, min_length=1, max_length=8192, description="http(s) or s3://bucket/key")
     image_base64: str | None = Field(None, min_length=1, description="base64 or a data URI")
     palette_hex_list: list[str] | str | None = Field(None, description="2 to 64 colours; a list, or one comma-separated string")
+    palette_name: str | None = Field(None, min_length=1, max_length=200, description="a named palette, in place of palette_hex_list")
+    palette_from_url: str | None = Field(
+        None, min_length=1, max_length=8192, description="a reference picture whose colours are the palette, as image_url"
+    )
+    color_locks: Annotated[list[ColorLockSpec], AfterValidator(_once)] | None = Field(
+        None, max_length=32, description="areas that have to have a colour"
+    )
+    job_preset: str | None = Field(None, min_length=1, max_length=200, description="a saved set of keys; the job's own win")
     seed: int = Field(42, ge=0, le=2**32 - 1)
     preset: Literal["draft", "standard", "best"] = "standard"
     num_inference_steps: int | None = Field(None, ge=1, le=150)
@@ -122,12 +156,40 @@ class Job(_Strict):
             raise ValueError("give exactly one of image_url and image_base64")
         if self.matte_url is not None and self.matte_base64 is not None:
             raise ValueError("give at most one of matte_url and matte_base64")
+        if sum(getattr(self, key) is not None for key in PALETTES) > 1:
+            raise ValueError(f"give at most one of {', '.join(PALETTES[:-1])} and {PALETTES[-1]}")
         return self
 
     @property
     def palette(self) -> palettes.Palette:
-        """The parsed palette; it was checked when the job was read."""
+        """What the drawing consists of: `graded_palette`, then the colours of locks that are not in it."""
+        own = self.graded_palette
+        locked = dict.fromkeys(lock.color for lock in self.color_locks or () if lock.color not in own.colors)
+        return palettes.Palette((*own.colors, *locked), own.repeated)
+
+    @property
+    def graded_palette(self) -> palettes.Palette:
+        """The parsed palette, from which the drawing chooses; it was checked when the job was read.
+
+        Raises ValueError where a picture will tell it (`with_palette`).
+        """
+        if self.palette_from_url is not None:
+            raise ValueError("the palette's picture has not been looked at")
         return palettes.parse(self.palette_hex_list)
+
+    def with_palette(self, palette: palettes.Palette) -> "Job":
+        """The job with these colours as its palette, however it named them. Raises `INVALID_PALETTE` where other keys do not fit."""
+        named = {"palette_hex_list": list(palette.colors), "palette_name": None, "palette_from_url": None}
+        job = self.model_copy(update=named)
+        job._check_colors()
+        return job
+
+    def _check_colors(self) -> None:
+        if (count := len(self.palette)) > palettes.MOST:
+            sentence = f"With the colours of color_locks the palette holds {count} colours; {palettes.MOST} are the most."
+            raise JobError(Code.INVALID_PALETTE, sentence)
+        if self.background.startswith("#") and self.background not in self.palette.colors:
+            raise JobError(Code.INVALID_PALETTE, f"The background colour {self.background} is not in the palette.")
 
 
 class Timings(_Strict):
@@ -230,10 +292,14 @@ class Result(_Strict):
 
 def _sentence(error: ValidationError) -> str:
     """The first thing that is wrong, as one sentence with its place and what is allowed."""
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A wrong key in a lock is also a right one that lacks.
+    first = next((one for one in errors if one["type"] == "extra_forbidden" and len(one["loc"]) > 2), errors[0])
     place = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[str]"))
     if first["type"] == "extra_forbidden":
-        known = list(StrokeSpec.model_fields) if first["loc"][0] == "stroke" else [f.alias or n for n, f in Job.model_fields.items()]
+        inner: dict[object, type[BaseModel]] = {"stroke": StrokeSpec, "color_locks": ColorLockSpec}
+        fields = (inner.get(first["loc"][0], Job) if len(first["loc"]) > 1 else Job).model_fields
+        known = [field.alias or name for name, field in fields.items()]
         near = difflib.get_close_matches(str(first["loc"][-1])[:80], known, 1, 0)
         unknown = palettes.shown(place, 80)
         return f"Unknown key '{unknown}'; did you mean {near[0]!r}?" if near else f"Unknown key '{unknown}'."
@@ -245,33 +311,26 @@ def _sentence(error: ValidationError) -> str:
     return f"{place}: {reason}." if place else f"{reason[0].upper()}{reason[1:]}."
 
 
-def _check_values(raw: object) -> None:
-    """Refuse what no job holds before anything recursive sees it: numbers that are not finite, great depth, thousands of values."""
-    waiting: list[tuple[str, object, int]] = [("", raw, 0)]
-    for count in itertools.count():
-        if not waiting:
-            return
-        place, value, depth = waiting.pop()
-        if isinstance(value, float) and not math.isfinite(value):
-            raise JobError(Code.INVALID_INPUT, f"{place or 'A number'}: must be a finite number.")
-        if not isinstance(value, Mapping | list):
-            continue
-        if count + len(waiting) + len(value) > MOST_VALUES:
-            raise JobError(Code.INVALID_INPUT, f"The job's input holds more than {MOST_VALUES:,} values.")
-        if depth == DEEPEST:
-            raise JobError(Code.INVALID_INPUT, f"The job's input is nested more than {DEEPEST} levels deep.")
-        if isinstance(value, Mapping):
-            inner = [(palettes.shown(f"{place}.{key}" if place else str(key), 80), item) for key, item in value.items()]
-        else:
-            inner = [(place, item) for item in value]
-        waiting += [(name, item, depth + 1) for name, item in reversed(inner)]
+def read(raw: object, library: Library = SHIPPED) -> Job:
+    """The job from a caller's mapping: its preset's keys are under its own, a named palette is in `palette_hex_list`.
 
-
-def read(raw: object) -> Job:
-    """The job from a caller's mapping. Raises `INVALID_INPUT` or `INVALID_PALETTE` with one sentence."""
+    Raises `INVALID_INPUT` or `INVALID_PALETTE` with one sentence.
+    """
     if not isinstance(raw, Mapping):
         raise JobError(Code.INVALID_INPUT, f"The job's input must be an object, not {type(raw).__name__}.")
-    _check_values(raw)
+    check_values(raw)
+    if isinstance(name := raw.get("job_preset"), str) and name:
+        raw = _under(_preset(name, library), raw)
+    job = _validated(raw)
+    if job.palette_name is not None:
+        return job.with_palette(library.palette(job.palette_name))
+    if job.palette_from_url is None:
+        job._check_colors()
+    return job
+
+
+def _validated(raw: Mapping[str, Any]) -> Job:
+    """Each key by itself."""
     if "palette_hex_list" in raw and not isinstance(raw["palette_hex_list"], str | list | None):
         raise JobError(Code.INVALID_PALETTE, "palette_hex_list must be a list of colours or one comma-separated string.")
     if isinstance(colors := raw.get("palette_hex_list"), str | list):
@@ -280,16 +339,39 @@ def read(raw: object) -> Job:
         job = Job.model_validate(dict(raw))
     except ValidationError as error:
         raise JobError(Code.INVALID_INPUT, _sentence(error)) from None
-    if job.background not in ("remove", "keep"):
-        try:
-            color = palettes.normalize_hex(job.background)
-        except JobError:
-            sentence = f"background must be 'remove', 'keep' or a palette colour, not '{palettes.shown(job.background)}'."
-            raise JobError(Code.INVALID_INPUT, sentence) from None
-        if color not in job.palette.colors:
-            raise JobError(Code.INVALID_PALETTE, f"The background colour {color} is not in the palette.")
-        job = job.model_copy(update={"background": color})
-    return job
+    if job.background in ("remove", "keep"):
+        return job
+    try:
+        return job.model_copy(update={"background": palettes.normalize_hex(job.background)})
+    except JobError:
+        sentence = f"background must be 'remove', 'keep' or a palette colour, not '{palettes.shown(job.background)}'."
+        raise JobError(Code.INVALID_INPUT, sentence) from None
+
+
+def _preset(name: str, library: Library) -> Mapping[str, Any]:
+    """A preset's keys, checked as a job's. Raises what is wrong with them, after the file's name."""
+    file, keys = library.preset(name)
+    if others := sorted(keys.keys() & set(OF_ONE_JOB)):
+        raise JobError(Code.INVALID_INPUT, f"Preset {file}: {others[0]} belongs to one job and cannot stand in a preset.")
+    try:
+        check_values(keys)
+        whole = {**keys, "image_base64": "-"}
+        # Without a palette of its own, which colours there are is the job's to say.
+        _ = read(whole, library) if keys.keys() & set(PALETTES) else _validated(whole)
+    except JobError as error:
+        raise JobError(error.code, f"Preset {file}: {error.sentence}") from None
+    return keys
+
+
+def _under(preset: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """A job's own keys over its preset's: also over another way to give the palette, and within `stroke`. A key of null is as none."""
+    given = {key: value for key, value in own.items() if value is not None and key != "job_preset"}
+    ways = set(PALETTES) if given.keys() & set(PALETTES) else set()
+    under = {key: value for key, value in preset.items() if key not in ways}
+    saved, line = under.get("stroke"), given.get("stroke")
+    if isinstance(saved, Mapping) and isinstance(line, Mapping):
+        given["stroke"] = {**saved, **{key: value for key, value in line.items() if value is not None}}
+    return {**under, **given}
 
 
 def json_schema() -> dict[str, Any]:

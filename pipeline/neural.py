@@ -13,9 +13,10 @@ import structlog
 
 from model_cache.catalogue import load_catalogue
 from model_cache.errors import BrokenModel, MissingModels
-from model_cache.needed import FAST_LORA, SCHEDULER, TEXT, uses
+from model_cache.needed import FAST_LORA, SCHEDULER, TEXT, Chosen, uses
 from model_cache.needed import needed as needed_names
 from model_cache.reading import ReadAhead
+from model_cache.styles import beside, in_force
 from model_cache.volume import Volume
 from model_cache.warm_up import Changed, WarmUp, check, read_ahead
 from pipeline.errors import Code, JobError
@@ -44,18 +45,19 @@ Answer = TypeVar("Answer")
 log = structlog.get_logger()
 
 
-def _choice(wanted: frozenset[str], settings: Settings) -> tuple[frozenset[str], str, str, str]:
-    return wanted, settings.phase1.segmenter, settings.phase2.depth, settings.phase2.controlnet.nets
+def _chosen(settings: Settings) -> Chosen:
+    phase1, phase2 = settings.phase1, settings.phase2
+    return Chosen(phase1.detector, settings.phase0.matte, phase1.segmenter, phase2.depth, phase2.controlnet.nets)
 
 
 def uses_of(wanted: frozenset[str], settings: Settings) -> tuple[tuple[str, ...], ...]:
     """The networks that the wanted steps have on the card, in the order of a job: each time those that are needed together."""
-    return tuple(use for use in uses(*_choice(wanted, settings)) if use != (SCHEDULER,))
+    return tuple(use for use in uses(wanted, _chosen(settings)) if use != (SCHEDULER,))
 
 
 def models_of(wanted: frozenset[str], settings: Settings) -> tuple[str, ...]:
     """The models that the wanted steps cannot do without, in the order of their use."""
-    return needed_names(*_choice(wanted, settings))
+    return needed_names(wanted, _chosen(settings))
 
 
 def fast_lora(volume: Volume) -> Path | None:
@@ -100,10 +102,24 @@ def needed(path: Path | None, wanted: frozenset[str], settings: Settings) -> Vol
     with _told():
         volume.require(models_of(wanted, settings))
         if "draw" in wanted:
-            volume.style(settings.phase2.lora.file)
-            if volume.prompts() is None:
-                volume.require((TEXT,))
+            _check_prompts(volume, settings)
     return volume
+
+
+def _check_prompts(volume: Volume, settings: Settings) -> None:
+    """Raise `MissingModels` or `BrokenModel` where the drawing cannot be told its default prompt: without its embeddings and without the
+    text encoders. The embeddings are known by the texts in their file, which begin with the style's trigger."""
+    style, sdxl = volume.style(settings.phase2.lora.file), settings.phase2.sdxl
+    if style is not None and beside(style).trigger is None:
+        log.warning("style_without_trigger", style=style.name)
+    if volume.has_prompts((in_force(style, sdxl.prompt), sdxl.negative_prompt)):
+        return
+    path, lacking = volume.prompts(), volume.missing((TEXT,))
+    if path is not None and lacking:
+        reason = "its embeddings are not those of the prompts in force, and python -m builder fetch makes them anew"
+        raise BrokenModel(f"prompts/{path.name}", reason)
+    volume.require((TEXT,))
+    log.warning("prompts_not_stored", reason="the text encoders are read for the default prompt; python -m builder fetch stores it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +299,7 @@ def _served(cache: "ModelCache", volume: Volume, wanted: frozenset[str], setting
     if "find" in wanted:
         from pipeline.phase1_sanitize.find_neural import make_find  # noqa: PLC0415
 
-        find = _guard(cache, make_find(cache))
+        find = _guard(cache, make_find(cache, settings.phase1.detector))
         served = replace(served, find=find, locate=make_locate(find, settings.phase0.vehicle_score))
     if "mask" in wanted:
         from pipeline.phase1_sanitize.mask_neural import make_mask  # noqa: PLC0415
@@ -298,7 +314,7 @@ def _served(cache: "ModelCache", volume: Volume, wanted: frozenset[str], setting
     if "matte" in wanted:
         from pipeline.phase0_vehicle.birefnet import make_look  # noqa: PLC0415
 
-        served = replace(served, look=_guard(cache, make_look(cache, settings.phase0.matte_side)))
+        served = replace(served, look=_guard(cache, make_look(cache, settings.phase0.matte_side, settings.phase0.matte)))
     if "draw" in wanted:
         from pipeline.phase2_illustrate.diffusion.depth import make_depth  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ from pipeline.progress import Progress
 from pipeline.raster import bounds
 from pipeline.settings import Preset, Sdxl, Settings
 from pipeline.steps import Brief, Steps
-from pipeline.values import CleanPlate, Drawing, Illustration, LabelImage, Photo
+from pipeline.values import CleanPlate, ColorLock, Drawing, Illustration, LabelImage, Photo
 
 #: Each phase's share of the whole job, for the reports: from where to where, in the order of the phases.
 SHARES: dict[str, tuple[float, float]] = {
@@ -63,14 +63,17 @@ def vehicle_settings(settings: Settings) -> VehicleSettings:
 
 def sanitize_settings(settings: Settings) -> SanitizeSettings:
     """Phase 1's own parameters from the settings file."""
-    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "segmenter"}))
+    return SanitizeSettings(**settings.phase1.model_dump(exclude={"side", "detector", "segmenter"}))
 
 
 def illustrate_settings(job: Job, steps: Steps, settings: Settings) -> tuple[IllustrateSettings, tuple[str, ...]]:
     """Phase 2's own parameters from the job over its preset over the settings file, and what of them cannot be had."""
     phase2, keep = settings.phase2, job.background == "keep"
+    locks = tuple(
+        ColorLock(lock.part, None if lock.point is None else (lock.point[0], lock.point[1]), lock.color) for lock in job.color_locks or ()
+    )
     if steps.redraw is None:
-        return IllustrateSettings(phase2.side, keep, phase2.grade, None), ()
+        return IllustrateSettings(phase2.side, keep, phase2.grade, None, locks), ()
     preset: Sdxl | Preset = phase2.sdxl
     warnings: tuple[str, ...] = ()
     if job.preset == "best":
@@ -101,7 +104,8 @@ def illustrate_settings(job: Job, steps: Steps, settings: Settings) -> tuple[Ill
         strength=phase2.sdxl.strength,
     )
     low = retry.allow_skip_on_failure if job.allow_low_iou is None else job.allow_low_iou
-    return IllustrateSettings(phase2.side, keep, phase2.grade, RedrawSettings(brief, retry.threshold, retry.max_retries, low)), warnings
+    redraw = RedrawSettings(brief, retry.threshold, retry.max_retries, low)
+    return IllustrateSettings(phase2.side, keep, phase2.grade, redraw, locks), warnings
 
 
 def check_generation(job: Job, steps: Steps) -> None:
@@ -113,7 +117,11 @@ def check_generation(job: Job, steps: Steps) -> None:
 
 def _metadata(photo: Photo, matte: GivenMatte | None, job: Job, settings: Settings, steps: Steps) -> dict[str, object]:
     """What the SVG says of itself: enough to know the same work again, and nothing of the job or the hour."""
-    told = job.model_dump(exclude={"image_url", "image_base64", "matte_url", "matte_base64", "outputs", "delivery", "output_prefix"})
+    elsewhere = {"image_url", "image_base64", "matte_url", "matte_base64", "outputs", "delivery", "output_prefix"}
+    # What they name stands in other keys by now.
+    told = job.model_dump(exclude=elsewhere | {"palette_name", "palette_from_url", "job_preset"})
+    if job.color_locks is None:  # the digest of a job without locks is what it was before there were any
+        del told["color_locks"]
     matte_digest = None if matte is None else hashlib.sha256(matte.alpha.tobytes()).hexdigest()
     work = {"job": told, "settings": settings.model_dump(), "matte": matte_digest}
     return {
@@ -151,7 +159,7 @@ def run(photo: Photo, matte: GivenMatte | None, job: Job, steps: Steps, settings
     plate = sanitize(vehicle, job.remove, steps, sanitize_settings(settings), progress)
 
     enter("illustrate")
-    illustration = illustrate(plate, palette, drawing_settings, steps, progress)
+    illustration = illustrate(plate, job.graded_palette, drawing_settings, steps, progress)
 
     enter("enforce")
     detail = settings.phase3.detail if job.detail is None else job.detail

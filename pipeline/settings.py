@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, Va
 
 from pipeline.intake.addresses import BUCKET_NAME, is_base
 from pipeline.job import Color
+from pipeline.library import Library
 from pipeline.variables import cleaned
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
@@ -56,6 +57,7 @@ class StepChoices(_Section):
 class Phase0(_Section):
     """The vehicle."""
 
+    matte: Literal["birefnet", "birefnet-hr", "birefnet-hr-matting"]
     matte_side: int = Field(ge=32, le=2048, multiple_of=32)
     vehicle_score: float = Field(ge=0, le=1)
     uncertain_below: float = Field(ge=0, le=1)
@@ -65,6 +67,7 @@ class Phase0(_Section):
 class Phase1(_Section):
     """Sanitize."""
 
+    detector: Literal["grounding-dino", "mm-grounding-dino"]
     segmenter: Literal["sam", "sam2"]
     side: int = Field(ge=1024, le=4096)
     score_threshold: float = Field(ge=0, le=1)
@@ -108,7 +111,7 @@ class Presets(_Section):
 class ControlNet(_Section):
     """What the neural drawing is held to."""
 
-    nets: Literal["separate", "union"]
+    nets: Literal["separate", "union", "union-promax"]
     depth_weight: float = Field(ge=0, le=2)
     canny_weight: float = Field(ge=0, le=2)
     canny_end: float = Field(ge=0, le=1)
@@ -193,6 +196,12 @@ def _folder(path: Path) -> Path:
     return path
 
 
+def _existing(path: Path) -> Path:
+    if not (os.access(path, os.R_OK | os.X_OK) and path.is_dir()):
+        raise ValueError("there is no such folder")
+    return path
+
+
 def _file(path: Path) -> Path:
     if not os.access(path, os.R_OK) or path.is_dir():
         raise ValueError("there is no such file")
@@ -234,6 +243,7 @@ def _base(url: str) -> str:
 
 
 _Folder = Annotated[Path, AfterValidator(_folder)]
+_Existing = Annotated[Path, AfterValidator(_existing)]
 _File = Annotated[Path, AfterValidator(_file)]
 _Base = Annotated[str, AfterValidator(_base)]
 #: Seconds in a year: a longer time is a slip of the keyboard, and far longer ones are refused by the system's clocks.
@@ -252,6 +262,8 @@ class Environment(BaseModel):
     # Beside the code; `model_cache.embedded.DEFAULT` is the same folder, and the pod's web process may import nothing of it.
     networks_path: _Folder = Field(Path(__file__).resolve().parents[1] / ".networks", description="the path of a folder, not of a file")
     engine: Literal["auto", "classical", "neural"] = Field("auto", description="auto, classical or neural")
+    palettes_path: _Existing | None = Field(None, description="the path of a folder that is there and can be read")
+    job_presets_path: _Existing | None = Field(None, description="the path of a folder that is there and can be read")
     output_dir: _Folder = Field(Path("/tmp/gemini3_output"), description="the path of a folder, not of a file")
     bucket_endpoint_url: _Base | None = Field(
         None, description="an http or https URL such as https://s3.eu-central-1.amazonaws.com, without user, query and fragment"
@@ -293,6 +305,11 @@ class Environment(BaseModel):
     def in_runpod(self) -> bool:
         """Whether this is a RunPod serverless worker, whose disk nobody reaches. A pod is a machine like any other."""
         return bool(self.runpod_endpoint_id)
+
+    @property
+    def library(self) -> Library:
+        """The palettes and presets that a job may name."""
+        return Library(self.palettes_path, self.job_presets_path)
 
     @property
     def volume(self) -> Path | None:

@@ -74,7 +74,8 @@ def _types() -> Mapping[str, frozenset[str]]:
 
 
 def value(key: str, texts: list[str]) -> Any:
-    """Texts as the type of a job's key. A list may be JSON, comma-separated, or the field several times; an unknown key is left as it is.
+    """Texts as the type of a job's key. A list may be JSON, comma-separated, or the field several times, an object in it JSON;
+    an unknown key is left as it is.
 
     Raises `INVALID_INPUT` naming the key.
     """
@@ -96,7 +97,7 @@ def value(key: str, texts: list[str]) -> Any:
 
 
 def _list(key: str, text: str) -> list[Any]:
-    if text.lstrip().startswith("["):
+    if text.lstrip().startswith(("[", "{")):
         found = _json(key, text)
         return found if isinstance(found, list) else [found]
     text = text.strip().removesuffix(",")

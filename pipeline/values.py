@@ -157,6 +157,16 @@ class CleanPlate:
 
 
 @dataclass(frozen=True, slots=True)
+class ColorLock:
+    """An area that has to have a colour, #RRGGBB: of every `part` (`glass`, `wheels`, `body`), or under a `point` (x, y), fractions of the
+    upright photo. One of the two is None."""
+
+    part: str | None
+    point: tuple[float, float] | None
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrawnWith:
     """How a redrawn picture was made: the numbers of the attempt that is delivered."""
 

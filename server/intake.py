@@ -41,7 +41,7 @@ def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
     if submission.matte is not None and raw.keys() & {"matte_url", "matte_base64"}:
         raise JobError(Code.INVALID_INPUT, "Give at most one of matte, matte_url and matte_base64.")
     sent = {"image_base64": submission.file, "matte_base64": submission.matte}
-    job = read(raw | {key: _ELSEWHERE for key, file in sent.items() if file is not None})
+    job = read(raw | {key: _ELSEWHERE for key, file in sent.items() if file is not None}, pod.environment.library)
     if job.delivery == "inline":
         raise JobError(Code.INVALID_INPUT, "delivery: inline has no use here, where GET /api/v1/jobs/{id}/output/svg gives the files.")
     pictures = {

@@ -15,7 +15,7 @@ from server.queue import CANCELLED, KEPT
 
 OVER = frozenset({"completed", "failed", "cancelled"})
 #: Keys of a job that hold a picture or its address, which may be signed: never told to anybody.
-SECRET_KEYS = frozenset({"image_url", "image_base64", "matte_url", "matte_base64"})
+SECRET_KEYS = frozenset({"image_url", "image_base64", "matte_url", "matte_base64", "palette_from_url"})
 #: Jobs in one statement: SQLite takes 32,766 values in one, and submissions wait for it.
 _AT_ONCE = 100
 

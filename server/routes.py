@@ -109,12 +109,16 @@ def _submission(form: FormData, key: str | None) -> intake.Submission:
 def _form_schema() -> dict[str, Any]:
     """The form of a submission as OpenAPI says it: the job's keys, and the file."""
     schema = Job.model_json_schema(ref_template="#/components/schemas/{model}")
-    keys = {name: part for name, part in schema["properties"].items() if name != "stroke"}
+    keys = {name: part for name, part in schema["properties"].items() if name not in ("stroke", "color_locks")}
     stroke = {"type": "string", "contentMediaType": "application/json", "description": "JSON of mode, width and color"}
+    locks = {"type": "string", "contentMediaType": "application/json", "description": "JSON list of part or point, and color"}
     file = {"type": "string", "format": "binary", "description": "the photo; image_url or image_base64 in its place"}
     matte = {"type": "string", "format": "binary", "description": "the vehicle's shape; matte_url or matte_base64 in its place"}
     options = {"type": "string", "contentMediaType": "application/json", "description": "any of the other keys in one JSON object"}
-    return {"type": "object", "properties": {"file": file, "matte": matte, "options": options, **keys, "stroke": stroke}}
+    return {
+        "type": "object",
+        "properties": {"file": file, "matte": matte, "options": options, **keys, "stroke": stroke, "color_locks": locks},
+    }
 
 
 _EXAMPLE = {"file": "(the photo)", "palette_hex_list": "FF0000,00FF00,0000FF,FFFFFF,000000", "vehicle_box": "0.1,0.3,0.9,0.9", "size": 2048}

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from pipeline import __version__, health, log
 from pipeline.errors import Code, JobError
-from pipeline.job import StrokeSpec
+from pipeline.job import ColorLockSpec, StrokeSpec
 from server import answers, database, description, keeper, metrics, page, routes
 from server.guard import Guard
 from server.problems import Problem, answer, of_job_error, of_status
@@ -104,7 +104,7 @@ def _describe(app: FastAPI, *, with_key: bool) -> None:
         schema = built()
         schemas = schema.setdefault("components", {}).setdefault("schemas", {})
         schemas["Problem"] = answers.Problem.model_json_schema()
-        schemas["StrokeSpec"] = StrokeSpec.model_json_schema()
+        schemas["StrokeSpec"], schemas["ColorLockSpec"] = StrokeSpec.model_json_schema(), ColorLockSpec.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):  # the framework's own, which is never answered here
             schemas.pop(name, None)
         for operation in (operation for path in schema["paths"].values() for operation in path.values()):

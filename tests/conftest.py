@@ -118,6 +118,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 LONG = (
     "worker",
     "server",
+    "batch",
     "test_neural.py",
     "builder",
     "model_cache",

@@ -434,6 +434,44 @@ def test_another_prompt_needs_the_text_encoders_and_says_so_without_them(volume,
     assert cache_of(steps).loads["sdxl-text"] == 0
 
 
+def test_prompts_that_are_not_those_in_force_are_told_at_the_start_before_torch_is_imported(volume, tmp_path, config):
+    """Whether the setting's prompt or the style's trigger is another than the stored one; with the text encoders there it is served."""
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump({**SMALL, "phase2": {**SMALL["phase2"], "sdxl": {"prompt": "a red car"}}}))
+    styled, plain = (volumes.copy_volume(volume, tmp_path / name) for name in ("styled", "plain"))
+    volumes.write_style(styled, trigger="<flt_vctr_style>")
+    code = """
+import sys
+from pathlib import Path
+from pipeline import neural, settings
+from pipeline.errors import JobError
+for path, config in zip(sys.argv[1::2], sys.argv[2::2]):
+    try:
+        neural.needed(Path(path), frozenset({"draw"}), settings.load(Path(config)))
+        print("served")
+    except JobError as error:
+        print(error)
+print("torch" in sys.modules)
+"""
+
+    def start():
+        told = [str(it) for pair in ((styled, config), (plain, other), (plain, config)) for it in pair]
+        done = subprocess.run(
+            [sys.executable, "-c", code, *told], env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True
+        )
+        return [line for line in done.stdout.strip().splitlines() if "prompts_not_stored" not in line]
+
+    assert start() == ["served"] * 3 + ["False"]
+    for copy in (styled, plain):
+        (copy / "models" / "sdxl-text" / "text_encoder" / "model.safetensors").unlink()
+    *sentences, imported = start()
+    assert imported == "False"
+    said = "MODELS_MISSING: prompts/default.safetensors cannot be used: its embeddings are not those of the prompts in force"
+    assert [it.startswith(said) for it in sentences] == [True, True, False]
+    assert "python -m builder fetch" in sentences[0]
+    assert sentences[2] == "served"
+
+
 def test_a_draft_is_drawn_in_few_steps_or_says_that_it_cannot(volume, tmp_path, config, do, neural_engine):
     assert neural_engine.steps.few_step
     copy = volumes.copy_volume(volume, tmp_path / "v")

@@ -196,6 +196,11 @@ FAILURES: dict[str, tuple[dict[str, Any], str, bool]] = {
     "URL that is gone": ({"input": {"image_url": f"{{gone}}/a.jpg?{QUERY}"}}, "INPUT_UNREACHABLE", True),
     "URL of noise": ({"input": {"image_url": f"{{noise}}/a.jpg?{QUERY}"}}, "UNSUPPORTED_IMAGE", True),
     "matte that is gone": ({"input": {"image_base64": PHOTO, "matte_url": f"{{gone}}/m.png?{QUERY}"}}, "INPUT_UNREACHABLE", True),
+    "palette's picture that is gone": (
+        {"input": {"image_base64": PHOTO, "palette_from_url": f"{{gone}}/m.png?{QUERY}"}},
+        "INPUT_UNREACHABLE",
+        True,
+    ),
     "a bucket that refuses the job's key": ({"input": {"image_base64": PHOTO, **SMALL}, "s3Config": S3}, "DELIVERY_FAILED", True),
 }
 

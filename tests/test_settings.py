@@ -100,6 +100,8 @@ VARIABLES: dict[str, tuple[dict[str, Any], list[str]]] = {
     "ENGINE": ({"classical": "classical", "Neural": "neural"}, ["fast", "1"]),
     "MODEL_VOLUME_PATH": ({"/nowhere/at all": Path("/nowhere/at all"), str(HERE): HERE}, FOLDERS),
     "NETWORKS_PATH": ({"/nowhere": Path("/nowhere")}, FOLDERS),
+    "PALETTES_PATH": ({str(HERE): HERE}, [*FOLDERS, "/nowhere"]),
+    "JOB_PRESETS_PATH": ({str(HERE): HERE}, [*FOLDERS, "/nowhere"]),
     "OUTPUT_DIR": ({"/tmp/new/folder": Path("/tmp/new/folder")}, FOLDERS),
     "BUCKET_NAME": ({"my.pictures-1_a": "my.pictures-1_a"}, ["a", "a/b", "a b", "s3://pictures", "-a", "bücket", "a" * 256]),
     "BUCKET_ACCESS_KEY_ID": ({"AKIA/-".strip("/-"): "AKIA", "test:tester": "test:tester"}, ["a b", "a\nb", "schlüssel", "a/b", "a,b"]),

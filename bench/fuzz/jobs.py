@@ -137,6 +137,13 @@ def _box(rng: random.Random) -> list[float]:
 _FIELDS: dict[str, Callable[[random.Random], Any]] = {
     "schema": lambda _: 1,
     "palette_hex_list": lambda rng: rng.choice([list, ",".join])(_color(rng) for _ in range(rng.randint(2, 70))),
+    "palette_name": lambda rng: rng.choice(["default", "greys", "flat-red", "Greys", "../palettes"]),
+    "palette_from_url": lambda _: f"https://a.test/brand.png?X-Amz-Signature={SECRET}",
+    "color_locks": lambda rng: [
+        {**rng.choice([{"part": rng.choice(["body", "glass", "wheels"])}, {"point": [rng.random(), rng.random()]}]), "color": _color(rng)}
+        for _ in range(rng.randint(0, 3))
+    ],
+    "job_preset": lambda rng: rng.choice(["catalogue", "lineart", "sticker", "../settings", "sticker.yaml"]),
     "seed": lambda rng: rng.getrandbits(32),
     "preset": lambda rng: rng.choice(["draft", "standard", "best"]),
     "num_inference_steps": lambda rng: rng.randint(1, 150),

@@ -62,7 +62,16 @@ def decode(data: bytes, limits: Limits = Limits()) -> Photo:
     Raises JobError: UNSUPPORTED_IMAGE (another format, damaged, too small, fully transparent, too slow to decode) or
     INPUT_TOO_LARGE (bytes, pixels, side).
     """
-    found = _decode(data, limits, "The picture", managed=True, min_side=MIN_PHOTO_SIDE)
+    return _visible(data, limits, MIN_PHOTO_SIDE)
+
+
+def decode_reference(data: bytes, limits: Limits = Limits()) -> Photo:
+    """As `decode`, for a picture that only its colours are wanted of: one pixel is enough."""
+    return _visible(data, limits, 1)
+
+
+def _visible(data: bytes, limits: Limits, min_side: int) -> Photo:
+    found = _decode(data, limits, "The picture", managed=True, min_side=min_side)
     alpha = found.alpha
     if alpha is not None:
         if alpha.max() < 128:

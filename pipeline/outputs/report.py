@@ -31,7 +31,7 @@ VIEWER = Path(__file__).parent / "viewer"
 _MODULES = ("dom.js", "stage.js", "texts.js", "viewer.js", "report.js")
 _STYLES = ("viewer.css", "report.css")
 _PICTURE_SIDE = 1024  # pixels; the report is for looking, the files themselves can be asked for
-_SETTINGS = ("background", "canvas", "size", "detail", "stroke", "remove", "vehicle_box", "outputs", "allow_low_iou")
+_SETTINGS = ("background", "canvas", "size", "detail", "stroke", "remove", "vehicle_box", "outputs", "allow_low_iou", "color_locks")
 _STEPS = ("clean_plate", "matte", "depth", "edges", "illustration", "labels")
 
 

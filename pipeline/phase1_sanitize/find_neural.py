@@ -27,7 +27,7 @@ MODEL = "grounding-dino"
 TEXT_THRESHOLD = 0.25
 
 
-def make_find(cache: "ModelCache") -> Find:
+def make_find(cache: "ModelCache", model: str = MODEL) -> Find:
     """The step that finds any labels: everything from `TEXT_THRESHOLD` up, best first, each box under its best label.
 
     The same thing may be boxed several times. Raises JobError INVALID_INPUT for labels that cannot be asked for, and
@@ -35,23 +35,23 @@ def make_find(cache: "ModelCache") -> Find:
     """
 
     def find(rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:
-        return _detect(cache, rgb, region, labels)
+        return _detect(cache, model, rgb, region, labels)
 
     return find
 
 
-def _detect(cache: "ModelCache", rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:
+def _detect(cache: "ModelCache", model: str, rgb: Rgb, region: Box, labels: Sequence[str]) -> list[Found]:
     """What the network sees in `region` of `rgb` (S, S, 3); the crop gets the network's whole resolution."""
     rows, columns = quads.window(region)
     crop = np.ascontiguousarray(rgb[rows, columns])
     if not crop.size or not labels:
         return []
-    (loaded,) = cache.take(MODEL)
+    (loaded,) = cache.take(model)
     found: list[Found] = []
     with torch.inference_mode():
         shown = loaded.processor.image_processor(images=crop, input_data_format="channels_last", device=cache.device, return_tensors="pt")
         picture = {
-            "pixel_values": shown["pixel_values"].to(cache.device, cache.dtype(MODEL)),
+            "pixel_values": shown["pixel_values"].to(cache.device, cache.dtype(model)),
             "pixel_mask": shown["pixel_mask"].to(cache.device),
         }
         for prompt in prompts(labels, loaded.processor.tokenizer, loaded.model.config.max_text_len):

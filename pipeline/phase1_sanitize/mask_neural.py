@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
+from pipeline.raster import ellipse
 from pipeline.steps import MaskOf
 from pipeline.values import Found, Mask, Rgb
 
@@ -18,12 +20,16 @@ if TYPE_CHECKING:
 MARGIN, LEAST_WINDOW = 0.15, 0.25
 #: How far a mask may reach beyond its box, share of the box's sides, and at least this many pixels.
 WIDENED, LEAST_WIDENED = 0.1, 2.0
+#: How far a mask is widened, in points of the network's answer, 256 along what it sees, and at least so many pixels: half a point may be
+#: cut off a badge, and its chrome rim stays then.
+SOFT, LEAST_SOFT = 0.5, 3
 #: Boxes in one batch of the mask decoder, usually and when memory is short. 16 take about half a gigabyte.
 BATCH, LEAN_BATCH = 16, 4
 
 
-def make_mask(cache: "ModelCache", which: Literal["sam", "sam2"] = "sam") -> MaskOf:
-    """The step that gives each found thing its pixels, (S, S) bool, undilated, in the order of `found`.
+def make_mask(cache: "ModelCache", which: Literal["sam", "sam2"] = "sam", soft: float = SOFT) -> MaskOf:
+    """The step that gives each found thing its pixels, (S, S) bool, widened by `soft` points of the network's answer, in the order of
+    `found`.
 
     A mask in which the network sees nothing is empty. Raises `RuntimeError` when the network's answer is not one
     (shape, NaN).
@@ -38,7 +44,7 @@ def make_mask(cache: "ModelCache", which: Literal["sam", "sam2"] = "sam") -> Mas
         (loaded,) = cache.take(which)
         inner = boxes - np.array([x, y, x, y], np.float32)
         with torch.inference_mode():
-            parts = _segment(cache, loaded, which, np.ascontiguousarray(rgb[y : y + size, x : x + size]), inner)
+            parts = _segment(cache, loaded, which, np.ascontiguousarray(rgb[y : y + size, x : x + size]), inner, soft)
         masks = []
         for part in parts:
             whole = np.zeros((side, side), bool)
@@ -58,7 +64,7 @@ def _window(boxes: NDArray[np.float32], side: int) -> tuple[int, int, int]:
     return x, y, size
 
 
-def _segment(cache: "ModelCache", loaded: Any, which: str, crop: Rgb, boxes: NDArray[np.float32]) -> list[Mask]:
+def _segment(cache: "ModelCache", loaded: Any, which: str, crop: Rgb, boxes: NDArray[np.float32], soft: float) -> list[Mask]:
     """Masks (s, s) for boxes (N, 4) in pixels of the square `crop` (s, s, 3), which is embedded once."""
     size = crop.shape[0]
     shown = loaded.processor.image_processor(images=crop, input_data_format="channels_last", device=cache.device, return_tensors="pt")
@@ -72,8 +78,13 @@ def _segment(cache: "ModelCache", loaded: Any, which: str, crop: Rgb, boxes: NDA
         output = loaded.model(image_embeddings=embedded, input_boxes=batch[None] * (pixels.shape[3] / size), multimask_output=True)
         logits = _best(output, which, len(batch))
         large = functional.interpolate(logits[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
-        masks += list(((large > 0) & _near(batch, size)).cpu().numpy())
+        exact = ((large > 0) & _near(batch, size)).cpu().numpy()
+        masks += [_widened(one, max(LEAST_SOFT, round(soft * size / logits.shape[-1]))) if soft else one for one in exact]
     return masks
+
+
+def _widened(mask: Mask, radius: int) -> Mask:
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), ellipse(radius)), bool)
 
 
 def _best(output: Any, which: str, count: int) -> torch.Tensor:

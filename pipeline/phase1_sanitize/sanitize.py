@@ -19,8 +19,6 @@ ANY_LABEL = "*"
 STICKS_OUT = 0.2
 #: A mask that fills this share of its convex hull is the plate itself, not the characters on it.
 SOLID = 0.85
-#: Least pixels of the vehicle's square by which a removed thing's mask is widened: a photograph's edges are this soft.
-LEAST_DILATION = 5
 #: Other words for what an engine knows under one name.
 SYNONYMS = {
     "plate": "license plate",
@@ -48,8 +46,7 @@ class SanitizeSettings:
     """`score_threshold`: least score of a found thing, 0..1. `box_size_cap`: its largest area as a share of the vehicle's.
 
     `on_vehicle`: least share of its area on the vehicle, after the matte is widened by `matte_tolerance` (share of the
-    square's side). `dilation`: how far the masks are widened, share of the side, at least `LEAST_DILATION` pixels: the segmenters answer
-    256 points along what they see, of which 0.004 is one (8 pixels of 2048); less leaves a badge's chrome rim.
+    square's side). `dilation`: how far the masks are widened, share of the side (0.002 of 2048 pixels are 4).
     `look_around`: margin of the vehicle's bounds within which things are looked for, share of their longer side.
     `same_thing`: intersection over union from which two boxes are one thing.
     """
@@ -58,7 +55,7 @@ class SanitizeSettings:
     box_size_cap: float = 0.2
     on_vehicle: float = 0.6
     matte_tolerance: float = 0.01
-    dilation: float = 0.004
+    dilation: float = 0.002
     look_around: float = 0.04
     same_thing: float = 0.5
 
@@ -204,7 +201,7 @@ def dilated(mask: Mask, frame: Frame, fraction: float) -> Mask:
     side = mask.shape[0]
     photo = np.zeros_like(mask)
     photo[quads.photo_part(frame)] = True
-    return _dilate(mask, max(LEAST_DILATION, round(fraction * side))) & photo
+    return _dilate(mask, max(1, round(fraction * side))) & photo
 
 
 def _dilate(mask: Mask, radius: int) -> Mask:

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.blank_plates import areas, blank, flattened
+from pipeline.phase2_illustrate.color_locks import locked
 from pipeline.phase2_illustrate.dark_relief import relieved
 from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
 from pipeline.phase2_illustrate.glass import calmed, panes
@@ -17,17 +18,21 @@ from pipeline.phase2_illustrate.wheels import wheels
 from pipeline.progress import Progress
 from pipeline.raster import resized
 from pipeline.steps import Steps
-from pipeline.values import CleanPlate, Illustration, Matte
+from pipeline.values import CleanPlate, ColorLock, Illustration, Matte
 
 
 @dataclass(frozen=True, slots=True)
 class IllustrateSettings:
-    """`side` of the drawing in pixels; `grade`: whether the drawing is graded to the palette; `redraw` for engines that draw anew."""
+    """`side` of the drawing in pixels; `grade`: whether the drawing is graded to the palette; `redraw` for engines that draw anew.
+
+    `locks`: areas that have a colour of their own, which need not be the palette's.
+    """
 
     side: int
     keep_background: bool
     grade: bool
     redraw: RedrawSettings | None
+    locks: tuple[ColorLock, ...] = ()
 
 
 def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings, steps: Steps, progress: Progress) -> Illustration:
@@ -68,8 +73,9 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     ink = without_strokes(ink, lettering)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
     flat = np.take(table, labels, axis=0) if settings.grade else drawn
+    flat, missed = locked(flat, labels, matte.inside, parts, plate.frame, palette, settings.locks) if settings.locks else (flat, ())
     if redrawn is None:
-        return Illustration(flat, plate.frame, matte, ink, parts, strength, None, None, 1)
+        return Illustration(flat, plate.frame, matte, ink, parts, strength, None, None, 1, missed)
     return Illustration(
         rgb=flat,
         frame=plate.frame,
@@ -80,6 +86,6 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
         depth=redrawn.depth,
         iou=redrawn.iou,
         attempts=redrawn.attempts,
-        warnings=redrawn.warnings,
+        warnings=(*redrawn.warnings, *missed),
         drawn_with=redrawn.drawn_with,
     )

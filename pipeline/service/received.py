@@ -7,9 +7,10 @@ from delivery import Bucket, fetch_s3
 from pipeline.errors import Code, JobError
 from pipeline.intake.data_uri import decode_base64
 from pipeline.intake.fetch import fetch, is_url
-from pipeline.intake.photo import GivenMatte, decode, decode_matte
+from pipeline.intake.photo import GivenMatte, decode, decode_matte, decode_reference
 from pipeline.job import Job
 from pipeline.progress import Progress
+from pipeline.service.reference_palette import reference_palette
 from pipeline.service.start import Worker
 from pipeline.service.summary import Account
 from pipeline.values import Photo
@@ -69,3 +70,15 @@ def received(
         return photo, None
     progress.step("matte", 0.6)
     return photo, decode_matte(_bytes(pictures.matte, job.matte_url, job.matte_base64, worker, bucket, progress), photo, worker.limits)
+
+
+def colored(job: Job, worker: Worker, bucket: Bucket | None, progress: Progress) -> Job:
+    """The job with the palette of its reference picture, where it names one. Raises as for the photo, and `INVALID_PALETTE`."""
+    if job.palette_from_url is None:
+        return job
+    progress.step("palette", 0.8)
+    try:
+        picture = decode_reference(_bytes(None, job.palette_from_url, None, worker, bucket, progress), worker.limits)
+    except JobError as error:  # which of the job's addresses it was
+        raise JobError(error.code, f"palette_from_url: {error.sentence}", fatal=error.fatal) from error
+    return job.with_palette(reference_palette(picture.rgb, picture.alpha))

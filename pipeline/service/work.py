@@ -17,7 +17,7 @@ from pipeline.job import Result, read
 from pipeline.progress import Progress
 from pipeline.run import SHARES, check_generation, run
 from pipeline.service.destination import Delivered, Staging, deliver, destination_of
-from pipeline.service.received import NONE, Pictures, received
+from pipeline.service.received import NONE, Pictures, colored, received
 from pipeline.service.result import URLS, artifacts, result_of
 from pipeline.service.start import Worker
 from pipeline.service.summary import Account
@@ -101,7 +101,7 @@ def _attempt(sent: _Sent, worker: Worker, progress: Progress) -> Delivered:
 
 def _perform(sent: _Sent, worker: Worker, progress: Progress, account: Account) -> Delivered:
     began = time.perf_counter()
-    job = read(sent.pictures.named(sent.raw))
+    job = read(sent.pictures.named(sent.raw), worker.environment.library)
     account.size = job.size
     check_generation(job, worker.steps)
     bucket = worker.bucket if sent.s3_config is None else _own_bucket(sent.s3_config, worker)
@@ -109,6 +109,7 @@ def _perform(sent: _Sent, worker: Worker, progress: Progress, account: Account) 
     account.delivery = destination.name
     progress.enter("fetch", *SHARES["fetch"])
     photo, matte = received(job, sent.pictures, worker, bucket, progress, account)
+    job = colored(job, worker, bucket, progress)
     fetched = round(1000 * (time.perf_counter() - began))
 
     peak_memory = worker.steps.watch_memory()

@@ -107,6 +107,12 @@ def illustrate(
     palette: Annotated[
         str | None, _option("2 to 64 colours; the 15 default colours else.", "--palette", "--palette-hex-list", metavar="HEX,HEX,…")
     ] = None,
+    palette_name: Annotated[str | None, _option("A named palette, in place of --palette; a wrong name lists them.", metavar="NAME")] = None,
+    palette_from_url: Annotated[str | None, _option("A picture whose colours are the palette.", metavar="URL")] = None,
+    color_locks: Annotated[
+        str | None, _option("JSON: areas in a colour of yours, as docs/job.md says.", metavar='[{"part":"body","color":"#C8102E"},…]')
+    ] = None,
+    job_preset: Annotated[str | None, _option("A saved set of options; those given here win.", metavar="NAME")] = None,
     engine: Annotated[str, _option("auto, classical or neural (default: ENGINE, else auto).")] = "",
     seed: Annotated[int | None, _option("0 to 4294967295 (42).")] = None,
     size: Annotated[int | None, _option("Side of the square working raster, 1024 to 8192 (4096).", metavar="PX")] = None,
@@ -152,9 +158,9 @@ def illustrate(
         for name, given in locals().items()
         if given is not None
         and name not in {"photo", "output", "palette", "engine", "matte", "remove", "stroke", "outputs", "config", "json_"}
-        and name not in {"vehicle_box", "stroke_width", "stroke_color"}
+        and name not in {"vehicle_box", "color_locks", "stroke_width", "stroke_color"}
     }
-    lists = {"palette_hex_list": palette, "vehicle_box": vehicle_box, "remove": remove, "outputs": outputs}
+    lists = {"palette_hex_list": palette, "color_locks": color_locks, "vehicle_box": vehicle_box, "remove": remove, "outputs": outputs}
     raw = simple | {key: value(key, [text]) for key, text in lists.items() if text is not None}
     line = {"mode": stroke, "width": stroke_width, "color": stroke_color}
     if any(given is not None for given in line.values()):

@@ -33,6 +33,8 @@ function group(title, summary, open, ...body) {
 
 /** The form's parts. `palette()`: the colours a background may have. `read()` gives the job's keys; `write(keys)` sets them. */
 export function createOptions(palette) {
+  const named = () => h('input', { type: 'text', maxlength: 200, spellcheck: 'false', autocomplete: 'off', autocapitalize: 'none' });
+  const style = named(), saved = named(), locks = h('textarea', { rows: 2, spellcheck: 'false', placeholder: '[{"part": "body", "color": "#C8102E"}]' });
   const background = select([['remove', 'Nothing: transparent'], ['keep', 'Keep the photo’s, redrawn']]);
   const canvas = select([['square', 'The whole square'], ['photo', 'The photo’s part'], ['vehicle', 'The vehicle, with a margin']]);
   const size = select([['1024', '1024'], ['2048', '2048'], ['4096', '4096'], ['8192', '8192']]);
@@ -51,6 +53,10 @@ export function createOptions(palette) {
   const weights = NEURAL.map(([key, label, meaning, min, max, step]) => [key, numeric(min, max, step, 'default'), label, meaning]);
   size.value = '4096';
 
+  const [styles] = group('Named styles', 'palette name, preset, locks', false,
+    field('Palette name', style, 'In place of the colours above, such as greys, classic or poster. A wrong name lists all.'),
+    field('Saved preset', saved, 'A saved set of settings, such as catalogue, lineart or sticker; what differs from a default here wins.'),
+    field('Colour locks', locks, 'JSON. Each locks a part (glass, wheels, body) or a point ([x, y], shares of the photo) to a colour.'));
   const [picture] = group('Picture', 'background, size, detail', false,
     field('Background', background, 'What stands behind the vehicle.'),
     field('Canvas', canvas, 'What the files show.'),
@@ -75,8 +81,15 @@ export function createOptions(palette) {
   }
   const checked = list => [...list.querySelectorAll('input:checked')].map(input => input.value);
 
+  /** The locks of a text; none for an empty one, null for what is no list in JSON. */
+  function parsed(text) {
+    try { return text.trim() ? (value => Array.isArray(value) ? value : null)(JSON.parse(text)) : []; } catch { return null; }
+  }
   function read() {
     const keys = { outputs: checked(outputs) };
+    for (const [name, input] of [['palette_name', style], ['job_preset', saved]]) if (input.value.trim()) keys[name] = input.value.trim();
+    const locked = parsed(locks.value);
+    if (locked?.length) keys.color_locks = locked;
     const removed = [...checked(remove), ...other.value.split(',').map(label => label.trim()).filter(Boolean)];
     if (removed.length !== REMOVE.length || removed.some((label, at) => label !== REMOVE[at])) keys.remove = removed;
     if (background.value !== 'remove') keys.background = background.value;
@@ -97,6 +110,9 @@ export function createOptions(palette) {
   function write(keys) {
     backgrounds();
     const put = (control, value, fallback = '') => { control.value = value ?? fallback; };
+    put(style, keys.palette_name);
+    put(saved, keys.job_preset);
+    put(locks, keys.color_locks && JSON.stringify(keys.color_locks));
     put(background, keys.background, 'remove');
     put(canvas, keys.canvas, 'square');
     put(size, keys.size && String(keys.size), '4096');
@@ -120,13 +136,14 @@ export function createOptions(palette) {
   function wrong() {
     const lineColor = color.value.trim();
     if (lineColor && !hex(lineColor)) return [color, `“${lineColor}” is not a colour: 3 or 6 hex digits.`];
+    if (!parsed(locks.value)) return [locks, 'Colour locks: must be a list in JSON, such as [{"part": "body", "color": "#C8102E"}].'];
     if (!checked(outputs).length) return [outputs.querySelector('input'), 'Choose at least one file.'];
     for (const input of [detail, width, seed, ...weights.map(([, control]) => control)])
       if (!input.checkValidity()) return [input, `${input.labels[0].textContent}: ${input.validationMessage}`];
     return null;
   }
   return {
-    elements: [picture, lines, removal, files, neural], backgrounds, read, write, wrong,
+    elements: [styles, picture, lines, removal, files, neural], backgrounds, read, write, wrong,
     set engine(name) { neural.hidden = name !== 'neural'; },
     get engine() { return neural.hidden ? 'classical' : 'neural'; },
   };

@@ -71,7 +71,8 @@ async function draw() {
     wrong[0].focus();
     return;
   }
-  const keys = { ...options.read(), palette_hex_list: palette.colors };
+  const keys = options.read();
+  if (!keys.palette_name && !(keys.job_preset && palette.isDefault)) keys.palette_hex_list = palette.colors;  // the preset may bring its own
   if (!keys.outputs.includes('svg')) keys.outputs = ['svg', ...keys.outputs];  // the page itself shows it
   if (photo.box) keys.vehicle_box = photo.box;
   send.disabled = true;

@@ -18,8 +18,9 @@ from bench.fuzz import photos as fuzz_photos
 from bench.fuzz import tally as fuzz_tally
 from delivery import safe_prefix
 from pipeline.errors import Code, JobError
+from pipeline.input_limits import DEEPEST, MOST_VALUES
 from pipeline.intake.photo import decode
-from pipeline.job import DEEPEST, MOST_VALUES, Job, read
+from pipeline.job import Job, read
 from pipeline.palette import MOST_LISTED
 from tests.support.pictures import matrix_profile, quarters, save
 

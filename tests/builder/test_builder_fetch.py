@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 
 from builder import transfer
+from builder.choose import Choice
 from builder.errors import BuilderError, VolumeFull
 from builder.place import records_of
+from builder.plan import make_plan
+from builder.shown import plan_as_data
 from builder.transfer import Patience
 from builder.workspace import only_builder
 from model_cache.catalogue import Model
@@ -340,3 +343,67 @@ def test_a_changed_source_in_the_catalogue_is_fetched(fetcher: Fetcher, hub: Hub
     fetcher.fetch("net")
     assert (records_of(fetcher.volume)["net"].source, records_of(fetcher.volume)["net"].revision) == ("else/net", commit)
     assert fetcher.file("net", "model.safetensors").read_bytes() == BIG[::-1]
+
+
+# --- revisions that the catalogue names ---
+
+
+def pinned(fetcher: Fetcher, revision: str) -> None:
+    source = CATALOGUE["net"].source.model_copy(update={"revision": revision})
+    fetcher.catalogue = {**CATALOGUE, "net": CATALOGUE["net"].model_copy(update={"source": source})}
+
+
+def plan_of(fetcher: Fetcher) -> dict[str, Any]:
+    rows = make_plan(Choice(fetcher.volume, fetcher.catalogue, ("net", "other"), False, ("a", "b")))
+    return plan_as_data(fetcher.volume, rows, 1000.0)
+
+
+@pytest.mark.parametrize("digits", [7, 40])
+def test_the_first_fetch_takes_the_catalogue_s_revision(fetcher: Fetcher, hub: Hub, digits: int) -> None:
+    """Although the repository has gone on since; what no revision is named for is loose until then, and held afterwards."""
+    first = hub.heads["org/net"]
+    hub.commit("org/net", {**NETS, "config.json": b'{"a": 2}'})
+    pinned(fetcher, first[:digits])
+    before = plan_of(fetcher)
+    assert before["loose"] == ["other"]
+    assert [row["revision"] for row in before["models"]] == [first[:digits], None]
+    fetcher.fetch()
+    assert fetcher.file("net", "config.json").read_bytes() == SMALL
+    assert records_of(fetcher.volume)["net"].revision == first
+    assert [row["revision"] for row in plan_of(fetcher)["models"]] == [first, hub.heads["org/other"]]
+    assert plan_of(fetcher)["loose"] == []
+    fetcher.fetch("net", update=frozenset({"net"}))
+    assert records_of(fetcher.volume)["net"].revision == first
+
+
+def test_a_revision_that_the_repository_has_not_is_refused_before_a_byte(fetcher: Fetcher, hub: Hub) -> None:
+    pinned(fetcher, "5426e4f")
+    with pytest.raises(BuilderError, match="org/net has no commits that begin with 5426e4f"):
+        fetcher.fetch("net")
+    assert hub.sent == []
+    assert not (fetcher.volume / "models" / "net").exists()
+
+
+def test_a_model_of_another_revision_than_the_catalogue_s_is_fetched_again(fetcher: Fetcher, hub: Hub) -> None:
+    old = hub.heads["org/net"]
+    fetcher.fetch()
+    new = hub.commit("org/net", {**NETS, "config.json": b'{"a": 2}'})
+    pinned(fetcher, new[:8])
+    (net, _) = plan_of(fetcher)["models"]
+    assert (net["state"], net["lacking"]["config.json"]) == ("other source", f"of revision {old[:8]}")
+    fetcher.fetch()
+    assert (records_of(fetcher.volume)["net"].revision, fetcher.file("net", "config.json").read_bytes()) == (new, b'{"a": 2}')
+
+
+def test_a_snapshot_of_another_revision_is_not_imported(fetcher: Fetcher, tmp_path: Path, hub: Hub) -> None:
+    home = tmp_path / "cache" / "models--org--net" / "snapshots"
+    for commit in ("a" * 40, "b" * 40):
+        (home / commit).mkdir(parents=True)
+        for file, data in NETS.items():
+            (home / commit / file).write_bytes(data)
+    pinned(fetcher, "c" * 7)
+    with pytest.raises(BuilderError, match="no copy of org/net"):
+        fetcher.fetch("net", folder=tmp_path / "cache")
+    pinned(fetcher, "b" * 7)
+    fetcher.fetch("net", folder=tmp_path / "cache")
+    assert records_of(fetcher.volume)["net"].revision == "b" * 40

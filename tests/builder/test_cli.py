@@ -55,7 +55,8 @@ def volume(tmp_path: Path, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "volume"
     folder.mkdir()
     source = {"url": f"{hub.endpoint}/files/RealESRGAN_x4plus_anime_6B.pth"}
-    (folder / "catalogue.yaml").write_text(yaml.safe_dump({"realesrgan-anime": {"source": source}}))
+    loose = {"source": {"repository": CATALOGUE["depth-anything"].source.repository}}  # no hub of a test has the pinned commit
+    (folder / "catalogue.yaml").write_text(yaml.safe_dump({"realesrgan-anime": {"source": source}, "depth-anything": loose}))
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(CONFIG))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
@@ -139,7 +140,7 @@ def test_wrong_options(volume: Path, capsys: pytest.CaptureFixture[str], argumen
 
 def test_without_a_volume(volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("MODEL_VOLUME_PATH")
-    monkeypatch.setattr("builder.__main__._MOUNTS", ())
+    monkeypatch.setattr("builder.arguments.MOUNTS", ())
     assert main(["plan"]) == 2
     assert "set MODEL_VOLUME_PATH" in capsys.readouterr().err
 

@@ -12,6 +12,7 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from builder import doctor as module
+from builder import doctor_limits as limits
 from builder.doctor import doctor
 from builder.doctor_page import Check, ModelRow, Report, page
 from builder.doctor_sample import Answer, Picture, Sample, corners, make_sample
@@ -41,7 +42,7 @@ def volume(tiny_volume: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = volumes.copy_volume(tiny_volume, tmp_path_factory.mktemp("volume") / "v")
     _change(copy, "sam", _whole_boxes)
     _change(copy, "birefnet", _everywhere)
-    volumes.write_style(copy)
+    volumes.write_style(copy, trigger="flat vector")  # the default prompt holds these words already
     return recorded(copy)
 
 
@@ -113,8 +114,9 @@ def test_every_step_is_shown(whole) -> None:
     fine, text, told = whole
     sections = Sections(text)
     verdicts = {name: words[1] for name, words in sections.words.items() if name}
-    assert verdicts.keys() == {"volume", "find", "matte", "masks", "inpaint", "depth", "draw", "upscale", "whole-job"}
-    assert verdicts["volume"] == "Works"
+    assert verdicts.keys() == {"volume", "style", "find", "matte", "masks", "inpaint", "depth", "draw", "upscale", "whole-job"}
+    assert (verdicts["volume"], verdicts["style"]) == ("Works", "Works")
+    assert {"flat vector", "Trigger"} <= set(sections.words["style"])
     assert not fine  # random networks
     assert "Failed" not in verdicts.values()
     shown = {"find": 2, "matte": 3, "masks": 2, "inpaint": 3, "depth": 4, "draw": 7, "upscale": 2, "whole-job": 5}
@@ -123,6 +125,27 @@ def test_every_step_is_shown(whole) -> None:
     assert "Strength 0.9 (yours)" in text
     assert "verify --only realesrgan-anime reads its files" in text
     assert verdicts["upscale"] == "Look here"  # a random enlarger keeps no colour
+    for section, limit in {"find": limits.PLATE, "masks": limits.WITHIN, "depth": limits.DEPTH, "upscale": limits.KEPT}.items():
+        (name, why), *_ = limits.told(limit).items()
+        assert {name, why} <= set(sections.words[section])  # each verdict's limit stands beside it, with its reason
+
+
+def test_a_style_without_a_trigger_and_a_stale_prompt_are_suspicious(volume: Path, tmp_path: Path) -> None:
+    def look(trigger: str | None) -> dict[str, list[str]]:
+        copy = volumes.copy_volume(volume, tmp_path / str(trigger))
+        (copy / "styles" / "style.style.json").unlink()
+        if trigger is not None:
+            volumes.write_style(copy, trigger=trigger)
+        assert not doctor(copy, tmp_path / "page.html", lambda _: None, config(tmp_path, steps=only("draw")), size=SIZE)
+        return Sections((tmp_path / "page.html").read_text("utf-8")).words
+
+    silent = look(None)
+    assert (silent["volume"][1], silent["style"][1]) == ("Works", "Look here")
+    assert "--trigger WORDS" in " ".join(silent["style"])
+    assert "unknown, taken as the rank" in silent["style"]
+    stale = look("<flt_vctr_style>")
+    assert (stale["volume"][1], stale["style"][1]) == ("Look here", "Works")
+    assert "not those of the prompts in force" in " ".join(stale["volume"])
 
 
 def test_the_page_needs_nothing_but_itself(whole) -> None:

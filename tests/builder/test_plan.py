@@ -135,3 +135,4 @@ def test_the_plan_is_told(tmp_path: Path) -> None:
     text = console.export_text()
     assert "To fetch: about 250.0 MB and c of unknown size; 2 s at 1000 Mbit/s." in text
     assert "x missing" in text
+    assert "Loose: b, c: no revision is held yet; the first fetch takes the present one" in text

@@ -18,6 +18,8 @@ def recorded(volume: Path) -> Path:
         for file in extra:  # what the libraries write beside it
             file.unlink()
         files = {file: record_of(path / file) for file in model.files}
-        records[path.name] = ModelRecord(source=source_of(model), revision="0" * 40, sources={}, files=files)
+        records[path.name] = ModelRecord(
+            source=source_of(model), revision=(model.source.revision or "").ljust(40, "0"), sources={}, files=files
+        )
     write_lock(volume, records)
     return volume

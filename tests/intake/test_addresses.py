@@ -158,11 +158,11 @@ def test_a_bucket_whose_name_led_elsewhere_when_it_was_checked(host: str, port: 
     assert caught.value.code is Code.INPUT_FORBIDDEN
 
 
-@pytest.mark.parametrize("key", ["image_url", "matte_url", "s3Config"])
+@pytest.mark.parametrize("key", ["image_url", "matte_url", "palette_from_url", "s3Config"])
 def test_every_door_of_a_job_is_shut(key: str, port: int, worker: service.Worker) -> None:
     job: dict[str, object] = {"image_base64": "AAAA"} if key != "image_url" else {}
     url = f"http://0x7f.2:{port}/a.jpg"
-    if key == "matte_url":
+    if key in ("matte_url", "palette_from_url"):
         from tests.support.bad_inputs import GOOD
 
         job = {"image_base64": GOOD}

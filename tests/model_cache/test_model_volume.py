@@ -20,6 +20,8 @@ NAMES = {
     *("grounding-dino", "sam", "sam2", "lama", "birefnet", "depth-anything", "zoedepth", "sdxl-unet", "sdxl-vae", "sdxl-scheduler"),
     *("sdxl-text", "controlnet-depth", "controlnet-canny", "controlnet-union", "realesrgan-anime", "lcm-lora"),
 }
+#: Other choices, which the tiny volume has not.
+OTHERS = {"mm-grounding-dino", "birefnet-hr", "birefnet-hr-matting", "controlnet-union-promax"}
 
 
 def _empty(tmp_path: Path) -> Volume:
@@ -29,7 +31,7 @@ def _empty(tmp_path: Path) -> Volume:
 
 def test_the_catalogue_is_complete() -> None:
     catalogue = load_catalogue()
-    assert set(catalogue) == NAMES
+    assert set(catalogue) == NAMES | OTHERS
     for model in catalogue.values():
         assert (model.source.repository is None) != (model.source.url is None), model.name
         assert set(model.source.files) <= set(model.files), model.name
@@ -171,3 +173,16 @@ def test_no_safetensors_is_refused(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"x\.safetensors is no safetensors file"):
         read_header(path)
+
+
+def test_revisions_that_the_catalogue_names(tmp_path: Path) -> None:
+    catalogue = load_catalogue()
+    named = {name: model.source.revision for name, model in catalogue.items() if model.source.revision}
+    assert named == {"sam2": "665f8e2", "depth-anything": "5426e4f", "zoedepth": "f364d4c"}
+    assert catalogue["sam2"].source.allows("665f8e2" + "0" * 33)
+    assert not catalogue["sam2"].source.allows("0" * 40)
+    assert catalogue["sam"].source.allows("0" * 40)
+    own = tmp_path / "own.yaml"
+    own.write_text('sam: {source: {repository: a/b, revision: "main"}}')
+    with pytest.raises(ValueError, match=r"own\.yaml: sam\.source\.revision"):
+        load_catalogue(own)

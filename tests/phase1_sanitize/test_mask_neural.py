@@ -1,5 +1,6 @@
 """Segment Anything: geometry with a network that paints the boxes it is given, and both networks with random weights."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,13 +10,16 @@ import torch
 from model_cache.cache import ModelCache
 from model_cache.catalogue import load_catalogue
 from model_cache.volume import Volume
-from pipeline.phase1_sanitize.mask_neural import BATCH, LEAN_BATCH, make_mask
+from pipeline.phase1_sanitize import mask_neural
+from pipeline.phase1_sanitize.mask_neural import BATCH, LEAN_BATCH, LEAST_SOFT
 from pipeline.values import Found
 from tests.support.stand_ins import StandInCache, image_processor, loaded
 
 pytestmark = pytest.mark.neural
 
 SIDE = 256
+#: The masks as the network answers them.
+make_mask = partial(mask_neural.make_mask, soft=0)
 #: The network's own side, and that of the masks that it answers with.
 SEEN, LOW = 128, 32
 
@@ -77,6 +81,17 @@ def test_each_mask_lies_where_its_box_is(which):
         # A pixel of the network's masks is 8 of the picture's here: what it sees is 208 pixels wide, in 32.
         np.testing.assert_allclose(bounds(mask), one.box, atol=4)
         assert mask.sum() == pytest.approx((one.box[2] - one.box[0]) * (one.box[3] - one.box[1]), rel=0.25)
+
+
+@pytest.mark.parametrize("side", [256, 2048])
+def test_a_mask_is_widened_by_half_of_the_networks_point(side):
+    """A point that the network cuts off the rim would leave a badge's chrome."""
+    _, _, cache = stand_in()
+    scaled = [thing(*(v * side / SIDE for v in THINGS[0].box))]
+    exact, wide = (bounds(make(picture(side), scaled)[0]) for make in (make_mask(cache), mask_neural.make_mask(cache)))
+    window = max(0.25 * side, 1.3 * 40 * side / SIDE + 2)
+    more = max(LEAST_SOFT, round(0.5 * np.ceil(window) / LOW))
+    assert np.subtract(exact, wide).tolist() == [more, more, -more, -more]
 
 
 def test_a_small_window_gives_fine_masks():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette, parse
 from pipeline.phase2_illustrate.classical.draw import draw
-from pipeline.phase2_illustrate.glass import calmed, panes
+from pipeline.phase2_illustrate.glass import _candidates, calmed, panes
 from pipeline.phase2_illustrate.grade import GREY, grade
 from pipeline.raster import mask_iou
 from pipeline.values import Mask, Rgb
@@ -283,3 +283,9 @@ def test_every_pane_comes_out_in_one_tone_or_two(seed: int, count: int, palette:
         if len(values) == 2:
             lighter = palette.rgb[values, 0].argmax()
             assert number[lighter] <= 0.45 * len(here)
+
+
+def test_cells_whose_numbers_leave_gaps():
+    inside, component = np.ones((100, 100), bool), np.zeros((100, 100), np.uint32)
+    component[10:30, 10:40], component[10:30, 50:80] = 1, 7
+    assert [part.sum() for part, _ in _candidates(component, inside)] == [600, 600]

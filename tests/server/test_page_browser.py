@@ -339,8 +339,10 @@ def test_what_is_chosen_is_what_is_sent(opened: Opener) -> None:
     sent: list[str] = []
     page.route("**/api/v1/process", lambda route: (sent.append(route.request.post_data_buffer.decode("latin-1")), route.abort()))
     use_sample(page)
-    unfold(page, "Picture", "Lines", "Removal", "Files")
+    unfold(page, "Picture", "Lines", "Removal", "Files", "Named styles")
     page.get_by_role("button", name="Guide’s").click()
+    page.get_by_label("Saved preset").fill("lineart")
+    page.get_by_label("Colour locks").fill('[{"part": "glass", "color": "0AF"}]')
     page.get_by_label("Background").select_option("#404040")
     page.get_by_label("Canvas").select_option("vehicle")
     page.get_by_label("Detail").fill("0.0001")
@@ -363,8 +365,28 @@ def test_what_is_chosen_is_what_is_sent(opened: Opener) -> None:
         "seed": 7,
         "stroke": {"mode": "centerlines", "width": 3.5, "color": "f00"},
         "palette_hex_list": GUIDE,
+        "job_preset": "lineart",
+        "color_locks": [{"part": "glass", "color": "0AF"}],
         "vehicle_box": BOX,
     }
+
+
+def test_a_palette_by_name_is_sent_in_place_of_the_colours(opened: Opener) -> None:
+    page = opened(expected="/process")
+    sent: list[str] = []
+    page.route("**/api/v1/process", lambda route: (sent.append(route.request.post_data_buffer.decode("latin-1")), route.abort()))
+    use_sample(page)
+    unfold(page, "Named styles")
+    page.get_by_label("Colour locks").fill("body: red")
+    draw(page)
+    expect(page.get_by_role("alert")).to_contain_text("must be a list in JSON")
+    page.get_by_label("Colour locks").fill("")
+    page.get_by_label("Palette name").fill(" greys ")
+    draw(page)
+    expect(page.get_by_role("alert")).to_contain_text("cannot be reached")
+    options = json.loads(re.search(r'name="options"\r\n\r\n(.*?)\r\n', sent[0])[1])
+    assert options["palette_name"] == "greys"
+    assert "palette_hex_list" not in options
 
 
 def colors(page: Page) -> list[str]:

@@ -145,6 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _info(self, path: str) -> None:
+        if "/commits/" in path:
+            return self._commits(path.partition("/commits/")[0])
         repository, _, revision = path.partition("/revision/")
         if self._spoiled(f"api/{repository}") or self._refused():
             return None
@@ -156,6 +158,12 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(404, headers={"X-Error-Code": "RevisionNotFound"})
         siblings = [self._sibling(file, data) for file, data in commits[commit].items()]
         return self._answer(200, json.dumps({"id": repository, "sha": commit, "siblings": siblings}).encode())
+
+    def _commits(self, repository: str) -> None:
+        """Every commit, the newest first, as far as huggingface_hub reads them."""
+        about = {"title": "", "message": "", "date": "2026-01-01T00:00:00.000Z", "authors": []}
+        commits = reversed(self.hub.repositories.get(repository, {}))
+        return self._answer(200, json.dumps([{"id": commit, **about} for commit in commits]).encode())
 
     def _sibling(self, file: str, data: bytes) -> dict[str, Any]:
         row: dict[str, Any] = {"rfilename": file, "size": len(data), "blobId": git_blob(data)}

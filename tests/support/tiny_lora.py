@@ -9,8 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-#: How tensors are named: by diffusers; by sd-scripts with diffusers' block names, as lcm-lora is; by sd-scripts as it writes SDXL.
-LoraForm = Literal["diffusers", "kohya", "kohya-sgm"]
+#: How tensors are named: by diffusers; by sd-scripts with diffusers' block names, as lcm-lora is; by sd-scripts as it writes SDXL; by PEFT
+#: of a network that it wraps, of one that it was added to, of a wrapped one in a pipeline, and as its state dict has it.
+LoraForm = Literal["diffusers", "kohya", "kohya-sgm", "peft", "peft-bare", "peft-unet", "peft-default"]
+_PEFT = {"diffusers": "unet.", "peft": "base_model.model.", "peft-bare": "", "peft-unet": "unet.base_model.model.", "peft-default": ""}
 
 
 def write_lora(path: Path, unet: nn.Module, form: LoraForm, seed: int, extent: float, rank: int = 4) -> None:
@@ -21,8 +23,9 @@ def write_lora(path: Path, unet: nn.Module, form: LoraForm, seed: int, extent: f
     for name, layer in _projections(unet):
         down = torch.randn(rank, layer.in_features, generator=random) / layer.in_features**0.5
         up = torch.randn(layer.out_features, rank, generator=random) * extent / rank**0.5
-        if form == "diffusers":
-            tensors[f"unet.{name}.lora_A.weight"], tensors[f"unet.{name}.lora_B.weight"] = down.half(), up.half()
+        if form in _PEFT:
+            end = "default.weight" if form == "peft-default" else "weight"
+            tensors[f"{_PEFT[form]}{name}.lora_A.{end}"], tensors[f"{_PEFT[form]}{name}.lora_B.{end}"] = down.half(), up.half()
         else:
             key = f"lora_unet_{(name if form == 'kohya' else _sgm(name)).replace('.', '_')}"
             tensors[f"{key}.lora_down.weight"], tensors[f"{key}.lora_up.weight"] = down.half(), up.half()

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,10 +29,23 @@ def _lively(net: nn.Module) -> nn.Module:
 
 def grounding_dino(folder: Path) -> None:
     """Write the model's folder."""
-    from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, GroundingDinoImageProcessor, SwinConfig
+    from transformers import GroundingDinoConfig, GroundingDinoForObjectDetection
+
+    _detector(folder, GroundingDinoConfig, GroundingDinoForObjectDetection)
+
+
+def mm_grounding_dino(folder: Path) -> None:
+    """Write the model's folder."""
+    from transformers import MMGroundingDinoConfig, MMGroundingDinoForObjectDetection
+
+    _detector(folder, MMGroundingDinoConfig, MMGroundingDinoForObjectDetection)
+
+
+def _detector(folder: Path, configuration: Any, kind: Any) -> None:
+    from transformers import BertConfig, GroundingDinoImageProcessor, SwinConfig
 
     words = write_bert_tokenizer(folder)
-    config = GroundingDinoConfig(
+    config = configuration(
         backbone_config=SwinConfig(
             image_size=384, embed_dim=16, depths=[1, 1, 2, 1], num_heads=[1, 2, 2, 4], window_size=7, out_indices=[2, 3, 4]
         ),
@@ -48,7 +62,7 @@ def grounding_dino(folder: Path) -> None:
         embedding_init_target=True,
         decoder_bbox_embed_share=True,
     )
-    save(GroundingDinoForObjectDetection(config), folder)
+    save(kind(config), folder)
     GroundingDinoImageProcessor(size={"shortest_edge": 200, "longest_edge": 333}).save_pretrained(folder)
 
 

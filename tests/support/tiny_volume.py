@@ -3,6 +3,7 @@
 `python -m tests.support.tiny_volume FOLDER` builds one by hand. Seeds are fixed: two volumes hold the same bytes.
 """
 
+import json
 import os
 import shutil
 import sys
@@ -41,7 +42,7 @@ def build_model(folder: Path, name: str) -> None:
     torch.manual_seed(zlib.crc32(name.encode()))
     home = folder / "models" / name
     home.mkdir(parents=True, exist_ok=True)
-    _WRITERS[name](home)
+    (_WRITERS | _OTHERS)[name](home)
 
 
 def copy_volume(volume: Path, folder: Path) -> Path:
@@ -55,12 +56,16 @@ def replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def write_style(volume: Path, name: str = "style", form: LoraForm = "diffusers", seed: int = 1, extent: float = 0.2) -> Path:
-    """Install a style LoRA that changes what the UNet of this volume draws; `extent` says how much."""
+def write_style(
+    volume: Path, name: str = "style", form: LoraForm = "diffusers", seed: int = 1, extent: float = 0.2, trigger: str | None = None
+) -> Path:
+    """Install a style LoRA that changes what the UNet of this volume draws; `extent` says how much, `trigger` what is said beside it."""
     path = volume / "styles" / f"{name}.safetensors"
     path.parent.mkdir(exist_ok=True)
     path.unlink(missing_ok=True)  # it may be a link
     write_lora(path, _unet_of(volume), form, seed, extent)
+    if trigger is not None:
+        replace(path.with_suffix(".style.json"), json.dumps({"trigger": trigger}).encode())
     return path
 
 
@@ -123,12 +128,16 @@ def _controlnet(folder: Path) -> None:
     tiny_vision.save(_disturbed(ControlNetModel(conditioning_embedding_out_channels=(8, 8, 16, 16), **_BACKBONE)), folder)
 
 
-def _controlnet_union(folder: Path) -> None:
+def _controlnet_union_promax(folder: Path) -> None:
+    _controlnet_union(folder, kinds=8)
+
+
+def _controlnet_union(folder: Path, kinds: int = 6) -> None:
     from diffusers import ControlNetUnionModel
 
     net = ControlNetUnionModel(
         conditioning_embedding_out_channels=(8, 8, 16, 16),
-        num_control_type=6,
+        num_control_type=kinds,
         num_trans_channel=32,  # its own transformer works at the first block's width
         num_trans_head=4,
         num_proj_channel=32,
@@ -243,6 +252,13 @@ _WRITERS: dict[str, Callable[[Path], None]] = {
     "controlnet-canny": _controlnet,
     "controlnet-union": _controlnet_union,
     "realesrgan-anime": _realesrgan,
+}
+#: Other choices of the catalogue, which `build` leaves out: `build_model` writes one.
+_OTHERS: dict[str, Callable[[Path], None]] = {
+    "mm-grounding-dino": tiny_vision.mm_grounding_dino,
+    "birefnet-hr": _birefnet,
+    "birefnet-hr-matting": _birefnet,
+    "controlnet-union-promax": _controlnet_union_promax,
 }
 
 if __name__ == "__main__":

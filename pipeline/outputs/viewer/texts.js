@@ -40,6 +40,7 @@ export const QUALITY = {
 /** Warning → what to do about it. */
 export const WARNINGS = {
   MATTE_UNCERTAIN: 'Look at the outline; draw a box round the vehicle, or send a matte.',
+  LOCK_MISSED: 'Set a point where you see the area, or leave the lock out.',
   MATTE_ODD: 'Look at the outline; a matte is grey, white where the vehicle is, and as the photo stands upright.',
   ALPHA_IGNORED: 'Send a cut-out or a matte if the vehicle’s outline was meant.',
   SHADOW_LEFT_OUT: 'Look at the wheels; send a matte if something is missing.',
@@ -63,7 +64,7 @@ export const WARNINGS = {
 /** Error → what to do about it. */
 export const ERRORS = {
   INVALID_INPUT: 'Mend the setting that the sentence names.',
-  INVALID_PALETTE: 'Use 2 to 64 different colours of 3 or 6 hex digits; a background colour must be one of them.',
+  INVALID_PALETTE: 'Use 2 to 64 different colours of 3 or 6 hex digits; a background colour must be one of them, a palette name one of those that the sentence lists.',
   INPUT_UNREACHABLE: 'Check the address; a signed one may have expired.',
   INPUT_FORBIDDEN: 'Use a public address, or send the file itself.',
   INPUT_TOO_LARGE: 'Send a smaller picture, or have MAX_INPUT_MB raised.',

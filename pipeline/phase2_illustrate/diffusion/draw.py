@@ -13,6 +13,8 @@ from torch import Tensor
 from model_cache import prompts as kept_prompts
 from model_cache.cache import ModelCache, Prepared
 from model_cache.errors import MissingModels
+from model_cache.needed import CONTROLS
+from model_cache.styles import in_force
 from pipeline.phase2_illustrate.diffusion.denoise import UNET, Control, Net, control_picture, decode, denoise, encode, prepare
 from pipeline.phase2_illustrate.diffusion.nets import NetOptions, controlnet, load_compiled, unet, vae
 from pipeline.phase2_illustrate.diffusion.noise_schedule import Schedule, schedule
@@ -35,13 +37,13 @@ STYLE_IN_PART = "STYLE_IN_PART: The style LoRA also changes the text encoders; o
 class DrawSettings:
     """How the nets are run.
 
-    `nets`: two ControlNets, or the union net for both control images. `fuse_qkv`, `channels_last`: ways to compute the same faster.
+    `nets`: two ControlNets, or a union net for both control images. `fuse_qkv`, `channels_last`: ways to compute the same faster.
     `compile`: use the transformer blocks' compiled code where `compile_cache` (a folder that `save_compiled` filled) has it for this
     torch and card; without it they run as they are. `compile_now`: compile what is not kept, in the first drawing; for the one who fills
     that folder.
     """
 
-    nets: Literal["separate", "union"] = "separate"
+    nets: Literal["separate", "union", "union-promax"] = "separate"
     fuse_qkv: bool = True
     channels_last: bool = True
     compile: bool = False
@@ -50,7 +52,7 @@ class DrawSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class Wish:
     """A control image that a brief asks for, before any net is loaded."""
 
     net: str
@@ -62,6 +64,8 @@ class _Wish:
 
 def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, few_step: Path | None, prompts: Path | None) -> Redraw:
     """The step that draws. `style`, `few_step`: LoRA files, None where not installed; `prompts`: the kept embeddings of a prompt.
+
+    Every prompt is told with the style's trigger in front (`model_cache.styles`).
 
     What it returns raises `ValueError` for pictures that are no square of a multiple of 64, `MissingModels`, `BrokenModel` (a LoRA file
     that does not fit included), and `RuntimeError` naming the net whose answer was no picture.
@@ -87,15 +91,15 @@ def make_redraw(cache: ModelCache, settings: DrawSettings, style: Path | None, f
         _check(rgb, brief)
         fusions, warnings = _fusions(brief, style, few_step)
         plan = planned(brief.steps, brief.strength, brief.few_step)
-        wishes = _wishes(brief, settings)
+        wishes = wishes_of(brief, settings)
         nets = {UNET: unet(options, fusions), **{wish.net: controlnet(wish.net, options) for wish in wishes}}
-        told = embeddings(brief.prompt, brief.negative_prompt)
+        told = embeddings(in_force(style, brief.prompt), brief.negative_prompt)
         with torch.inference_mode():
             start, fresh = _noise(cache, vae(options), rgb, brief, plan)
             net = _nets(cache, nets)
             dtype = cache.dtype(UNET)
             conditions = prepare(told, brief.guidance > 1, cache.lean, rgb.shape[0], dtype, cache.device)
-            controls = [_control(wish, net, dtype, cache.device) for wish in wishes]
+            controls = [control(wish, net, dtype, cache.device) for wish in wishes]
             latents = denoise(start, fresh, plan, net, controls, conditions, brief.guidance, tell)
             (decoder,) = cache.take(vae(options))
             return decode(decoder, latents, cache.lean), warnings
@@ -129,15 +133,14 @@ def _fusions(brief: Brief, style: Path | None, few_step: Path | None) -> tuple[t
     return tuple(fusions), tuple(warnings)
 
 
-def _wishes(brief: Brief, settings: DrawSettings) -> list[_Wish]:
+def wishes_of(brief: Brief, settings: DrawSettings) -> list[Wish]:
     """The control images that count. One without a picture, without weight or released before the first step needs no net."""
-    union = settings.nets == "union"
-    depth, canny = ("controlnet-union", "controlnet-union") if union else ("controlnet-depth", "controlnet-canny")
+    union, (depth, canny) = settings.nets != "separate", CONTROLS[settings.nets]
     wishes = []
     if brief.depth is not None and brief.depth_weight != 0:
-        wishes.append(_Wish(depth, UNION_DEPTH if union else None, brief.depth, brief.depth_weight, 1.0))
+        wishes.append(Wish(depth, UNION_DEPTH if union else None, brief.depth, brief.depth_weight, 1.0))
     if brief.edges is not None and brief.canny_weight != 0 and 1 / brief.steps <= brief.canny_end:
-        wishes.append(_Wish(canny, UNION_CANNY if union else None, brief.edges, brief.canny_weight, brief.canny_end))
+        wishes.append(Wish(canny, UNION_CANNY if union else None, brief.edges, brief.canny_weight, brief.canny_end))
     return wishes
 
 
@@ -163,7 +166,8 @@ def _noise(cache: ModelCache, encoder: Prepared, rgb: Rgb, brief: Brief, plan: S
     return start, torch.cat([*fresh, noise[:0]]).to(cache.device)
 
 
-def _control(wish: _Wish, net: Net, dtype: torch.dtype, device: torch.device) -> Control:
+def control(wish: Wish, net: Net, dtype: torch.dtype, device: torch.device) -> Control:
+    """The control of a wish, as the nets take it: its image embedded by the net that reads it."""
     model = net(wish.net)
     hint = model.hint_embedding(control_picture(wish.picture, dtype, device))
     kinds = None

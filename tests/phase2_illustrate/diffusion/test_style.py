@@ -1,5 +1,6 @@
 """Fused LoRAs: the same as applied beside the weights, nothing left behind, and files that do not fit refused by name."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,8 @@ def _without_one(name: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
         ("diffusers", _without_one("lora_A"), "not both factors"),
         ("diffusers", _without_one("lora_B"), "not both factors"),
         ("diffusers", lambda t: t | {"unet.x.lora_magnitude_vector.dora_scale": torch.zeros(1)}, "no plain LoRA"),
-        ("kohya", _without_one("lora_up"), "does not fit the UNet"),
-        ("kohya", _without_one("lora_down"), "does not fit the UNet"),
+        ("kohya", _without_one("lora_up"), "not both factors"),
+        ("kohya", _without_one("lora_down"), "not both factors"),
         (
             "kohya",
             lambda t: (
@@ -173,3 +174,54 @@ def test_a_style_that_also_changes_the_text_is_used_in_part_and_said_so(volume: 
     drawn, warnings = draw(*small(), heard)
     assert warnings == (STYLE_IN_PART,)
     assert far(drawn, alone) == 0
+
+
+@pytest.mark.parametrize("form", ["peft", "peft-bare", "peft-unet", "peft-default"])
+def test_peft_s_own_naming_draws_the_same(volume: Path, form: Any) -> None:
+    ours = []
+    for path in (volumes.write_style(volume), volumes.write_style(volume, "other", form)):
+        unet = fresh_unet(volume)
+        fuse(unet, fusion(path, 0.8))
+        ours.append(answer(unet))
+    assert torch.equal(*ours)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "scale"),
+    [
+        ({"r": 4, "lora_alpha": 2}, 0.5),
+        ({"r": 4, "lora_alpha": 2, "use_rslora": True}, 1.0),
+        ({"r": 4, "lora_alpha": 8, "alpha_pattern": {"to_(q|k|v)": 2, "to_out.0": 2}}, 0.5),
+    ],
+)
+def test_alpha_beside_the_style_counts(volume: Path, adapter: dict[str, Any], scale: float) -> None:
+    """And a change of it is another fusion, although the factors' file is the same."""
+    style = volumes.write_style(volume, form="peft")
+    plain, before = fresh_unet(volume), fusion(style, 1.0)
+    fuse(plain, fusion(style, scale))
+    style.with_suffix(".style.json").write_text(json.dumps({"trigger": None, "adapter": adapter}))
+    after = fusion(style, 1.0)
+    assert after.key != before.key
+    scaled = fresh_unet(volume)
+    fuse(scaled, after)
+    assert torch.allclose(answer(plain), answer(scaled), atol=1e-5)
+
+
+def test_the_trigger_is_said_in_every_prompt(volume: Path) -> None:
+    """With the style the job's own prompt begins with its trigger, as if the caller had said it; without a style nothing is added."""
+    asked: list[tuple[str, str]] = []
+
+    class StopHereError(Exception): ...
+
+    def encode(_text: Any, prompt: str, negative_prompt: str, _device: Any) -> Any:
+        asked.append((prompt, negative_prompt))
+        raise StopHereError
+
+    rgb, brief = small(prompt="a red tractor", negative_prompt="wheels")
+    style = volumes.write_style(volume, trigger="<flt_vctr_style>")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.phase2_illustrate.diffusion.draw.kept_prompts.encode", encode)
+        for one in (style, None):
+            with pytest.raises(StopHereError):
+                make_redraw(cache_of(volume), DrawSettings(), one, None, kept_prompts(volume))(rgb, brief, heard)
+    assert asked == [("<flt_vctr_style>, a red tractor", "wheels"), ("a red tractor", "wheels")]

@@ -1,0 +1,1 @@
+"""The batch door: `python -m batch SOURCE -o DIR`, many pictures through one engine, each answered once."""
