@@ -15,15 +15,19 @@ from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.raster import ellipse, window
 from pipeline.values import Mask
 
-#: How far a letter's haze reaches, and the breadth of the ground that is looked at around it, pixels at 1024.
-HAZE, RIM = 3.0, 4.0
+#: How far a letter's haze reaches and the widest gap between letters, pixels at 1024; how far the ground is looked at beyond the ends of a
+#: line, in its heights.
+HAZE, GAP, BEYOND = 3.0, 8.0, 1.0
 #: Share of the ground between and beside the letters from which one colour takes the whole place; with less, every pixel takes the nearest.
 ONE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one line of letters was: `letters` (S, S) with their haze, and its `ground` (S, S) between and beside them."""
+    """Where one line of letters was: `letters` (S, S) with their haze, and its `ground` (S, S) between them and beyond the line's ends.
+
+    What runs above and below a line may be another part: letters on a dark strip stand between a lamp and the paint.
+    """
 
     letters: Mask
     ground: Mask
@@ -37,10 +41,20 @@ def places(removed: Mask, lines: Sequence[NDArray[np.float32]], inside: Mask) ->
     side, unit = len(inside), len(inside) / 1024
     went = cv2.resize(removed.astype(np.float32), (side, side), interpolation=cv2.INTER_AREA) > 0
     out = []
-    for area in areas(lines, side / len(removed), inside):
-        letters = _widened(went & area, HAZE * unit) & _widened(area, HAZE * unit / 2) & inside
-        out.append(Place(letters, _widened(letters, RIM * unit) & _widened(area, HAZE * unit / 2) & inside & ~letters))
+    for line in lines:
+        for area in areas([line], side / len(removed), inside):
+            letters = _widened(went & area, HAZE * unit) & _widened(area, HAZE * unit / 2) & inside
+            (ground,) = areas([_longer(line)], side / len(removed), inside)
+            out.append(Place(letters, ground & ~letters))
     return [place for place in out if place.letters.any()]
+
+
+def _longer(line: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A line's corners (4, 2), clockwise from its top left, drawn out at its ends."""
+    a, b, c, d = line.astype(np.float64)
+    along = (b + c - a - d) / max(1e-6, float(np.linalg.norm(b + c - a - d)))
+    more = BEYOND * along * float(np.linalg.norm(d + c - a - b)) / 2
+    return np.array([a - more, b + more, c + more, d - more], np.float32)
 
 
 def _widened(area: Mask, radius: float) -> Mask:
@@ -54,7 +68,7 @@ def filled(labels: Labels, lettering: Sequence[Place], nothing: int) -> Labels:
     """
     out = labels.copy() if lettering else labels
     for place in lettering:
-        part = window(place.letters, round(2 * RIM * len(labels) / 1024) + 2)
+        part = window(place.letters | place.ground)
         here, now = place.letters[part], out[part]
         ground = place.ground[part] & (now != nothing)
         if not ground.any():
@@ -74,7 +88,7 @@ def without_strokes(ink: Mask, lettering: Sequence[Place]) -> Mask:
     """`ink` (S, S) without the lines in the places of lettering, but for those that go on beyond at two ends."""
     out = ink.copy() if lettering else ink
     for place in lettering:
-        whole = place.letters | place.ground
+        whole = cv2.morphologyEx(place.letters.astype(np.uint8), cv2.MORPH_CLOSE, ellipse(GAP * len(ink) / 1024)) > 0
         part = window(whole, 3)
         _, strokes = cv2.connectedComponents((ink & whole)[part].astype(np.uint8), connectivity=8)
         _, beyond = cv2.connectedComponents((ink & ~whole)[part].astype(np.uint8), connectivity=8)
