@@ -6,7 +6,6 @@ docs/services.md shows their use.
 
 import asyncio
 import base64
-import binascii
 import os
 import random
 import re
@@ -27,8 +26,6 @@ Item = TypeVar("Item")
 PATIENCE, LONGEST_PAUSE = 60.0, 10.0
 #: Seconds for one request and for its connection; a picture may be 10 MB long.
 TIMEOUT: Final = httpx.Timeout(120, connect=15)
-#: Connections at once, all of them kept for the next request.
-LIMITS: Final = httpx.Limits(max_connections=100, max_keepalive_connections=100)
 
 
 class Unreachable(Exception):  # noqa: N818 - the sentence says what was tried
@@ -78,12 +75,16 @@ class _Operations:
         if url.startswith("data:"):
             try:
                 yield base64.b64decode(url.partition(",")[2], validate=True)
-            except binascii.Error:
+            except ValueError:
                 raise JobFailed("DELIVERY_FAILED", "The file in the answer is no base64.") from None
             return
-        if not url.startswith(("http://", "https://")):
+        try:
+            request = httpx.Request("GET", url, extensions={"timeout": TIMEOUT.as_dict()})
+        except httpx.InvalidURL:
+            request = None
+        if request is None or request.url.scheme not in ("http", "https"):
             raise JobFailed("DELIVERY_FAILED", "The file's address is neither http(s) nor data.")
-        response = yield from self._answered(httpx.Request("GET", url, extensions={"timeout": TIMEOUT.as_dict()}), "The file's address")
+        response = yield from self._answered(request, "The file's address")
         if response.status_code != 200:
             raise JobFailed("DELIVERY_FAILED", f"The file's address answers with status {response.status_code}.")
         yield response.content
@@ -141,7 +142,7 @@ class Client:
 
     def __init__(self, endpoint_id: str, *, key: str | None = None, base: str | None = None, patience: float = PATIENCE) -> None:
         self._operations = _operations(endpoint_id, key, base, patience)
-        self._http = httpx.Client(limits=LIMITS)
+        self._http = httpx.Client()
 
     def submit(self, job: Mapping[str, Any], **beside: Unpack[Beside]) -> str:
         """Put a job (docs/job.md) into the queue; its id. A request whose answer is lost is sent again, so that the job may then be
@@ -206,7 +207,7 @@ class AsyncClient:
 
     def __init__(self, endpoint_id: str, *, key: str | None = None, base: str | None = None, patience: float = PATIENCE) -> None:
         self._operations = _operations(endpoint_id, key, base, patience)
-        self._http = httpx.AsyncClient(limits=LIMITS)
+        self._http = httpx.AsyncClient()
 
     async def submit(self, job: Mapping[str, Any], **beside: Unpack[Beside]) -> str:
         """See `Client.submit`."""
