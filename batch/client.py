@@ -70,8 +70,10 @@ class _Operations:
             yield pause
             pause = min(LONGEST, pause * GROWTH)
 
-    def file(self, url: str) -> Steps[bytes]:
+    def file(self, url: str | None) -> Steps[bytes]:
         """Hand out what lies at an address of a result; RunPod's key does not go there."""
+        if url is None:
+            raise JobFailed("DELIVERY_FAILED", "The result has no such file; the job's outputs did not name it.")
         if url.startswith("data:"):
             try:
                 yield base64.b64decode(url.partition(",")[2], validate=True)
@@ -166,7 +168,7 @@ class Client:
         """Cancel a job; its state then, which is COMPLETED where its end was faster. Raises `Gone`."""
         return self._one(self._operations.state(Call.cancel(job_id)))
 
-    def file(self, url: str) -> bytes:
+    def file(self, url: str | None) -> bytes:
         """What lies at an address of a result, http(s) or `data:`. Raises `JobFailed` (`DELIVERY_FAILED`)."""
         return self._one(self._operations.file(url))
 
@@ -229,7 +231,7 @@ class AsyncClient:
         """See `Client.cancel`."""
         return await self._one(self._operations.state(Call.cancel(job_id)))
 
-    async def file(self, url: str) -> bytes:
+    async def file(self, url: str | None) -> bytes:
         """See `Client.file`."""
         return await self._one(self._operations.file(url))
 

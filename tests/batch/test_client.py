@@ -123,6 +123,7 @@ def test_what_runpod_refuses(plane, client):
     with pytest.raises(JobFailed, match=r"INPUT_TOO_LARGE: The job takes 10\.5 MB"):
         client.submit({"image_base64": "a" * 10_500_000})
     for url, reason in [
+        (None, "no such file"),
         ("file:///etc/passwd", "neither"),
         ("data:;base64,ä", "no base64"),
         ("http://a:x/", "neither"),
