@@ -76,9 +76,10 @@ class _Operations:
             raise JobFailed("DELIVERY_FAILED", "The result has no such file; the job's outputs did not name it.")
         if url.startswith("data:"):
             try:
-                yield base64.b64decode(url.partition(",")[2], validate=True)
+                data = base64.b64decode(url.partition(",")[2], validate=True)
             except ValueError:
                 raise JobFailed("DELIVERY_FAILED", "The file in the answer is no base64.") from None
+            yield data
             return
         try:
             request = httpx.Request("GET", url, extensions={"timeout": TIMEOUT.as_dict()})

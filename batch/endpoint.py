@@ -5,7 +5,8 @@ second do not allow.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,10 +30,9 @@ class Endpoint:
     async def submit(self, job_input: Mapping[str, Any], webhook: str | None = None) -> str:
         """Put a job into the queue; its id. Raises `INPUT_TOO_LARGE`, `INVALID_INPUT`, `WrongUse` (key, endpoint), `Unavailable`."""
         beside: Beside = {"webhook": webhook} if webhook else {}
-        try:
-            return (await self._asked(Call.run(job_input, beside))).id
-        except JobFailed as error:
-            raise JobError(Code(error.code), error.sentence) from error
+        with self._translated():
+            call = Call.run(job_input, beside)
+        return (await self._asked(call)).id
 
     async def status(self, job_id: str) -> State:
         """What RunPod says of a job. Raises `Gone`, `WrongUse`, `Unavailable`."""
@@ -50,11 +50,19 @@ class Endpoint:
                 check_passing(response.status, response.headers)
                 return told(call, response.status, await response.read())
 
-        try:
+        with self._translated():
             return await patient(once, "The RunPod endpoint", patience)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """The client's errors as the batch's."""
+        try:
+            yield
+        except JobFailed as error:
+            raise JobError(Code(error.code), error.sentence) from error
         except Refused as refusal:
-            which = f" '{self.url.rpartition('/')[2]}'; --endpoint must be an endpoint's id." if refusal.status == 404 else ""
-            raise WrongUse(f"RunPod knows no endpoint{which}" if which else str(refusal)) from refusal
+            unknown = f"RunPod knows no endpoint '{self.url.rpartition('/')[2]}'; --endpoint must be an endpoint's id."
+            raise WrongUse(unknown if refusal.status == 404 else str(refusal)) from refusal
 
 
 def endpoint_of(endpoint_id: str, session: aiohttp.ClientSession) -> Endpoint:
