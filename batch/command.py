@@ -76,7 +76,7 @@ def run(
         bool, typer.Option("--watch/--once", help="Go on with what is added later (default: once).", show_default=False)
     ] = False,
     set_: Annotated[
-        list[str] | None, _option("A key of the job, for all pictures; a manifest's line wins.", "--set", metavar="KEY=VALUE")
+        list[str] | None, _option("Keys of the job, for all pictures; a manifest's line wins.", "--set", metavar="KEY=VALUE …")
     ] = None,
 ) -> int:
     """Draw many pictures, each once.
@@ -275,10 +275,21 @@ def _told(options: Options, ledger: Ledger, run: Run, began: float) -> int:
     return SOME_FAILED if count.failed or left or run.unsettled else COMPLETED
 
 
+def _each_set(arguments: list[str]) -> list[str]:
+    """The arguments with `--set a=1 b=2` as `--set a=1 --set b=2`."""
+    out: list[str] = []
+    setting = False
+    for one in arguments:
+        more = setting and not one.startswith("-") and "=" in one and out[-1] != "--set"
+        out += ["--set", one] if more else [one]
+        setting = one == "--set" or (setting and not one.startswith("-") and "=" in one)
+    return out
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The exit status; the reason for a wrong use is the last line on standard error."""
     try:
-        status = app(args=arguments, prog_name="python -m batch", standalone_mode=False)
+        status = app(args=_each_set(sys.argv[1:] if arguments is None else arguments), prog_name="python -m batch", standalone_mode=False)
     except (WrongUse, settings.SettingsError, JobError) as error:
         sys.stderr.write(f"{error}\n")
         return WRONG

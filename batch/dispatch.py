@@ -13,8 +13,9 @@ import aiohttp
 from batch import collect
 from batch.engines import Engine
 from batch.ledger import Ledger
+from batch.protocol import Gone
 from batch.source import Digests, Source
-from batch.values import Answer, Gone, Item, Task, Unavailable, WrongUse, failed
+from batch.values import Answer, Item, Task, Unavailable, WrongUse, failed
 from pipeline.errors import JobError
 
 #: Items that are noted in one transaction.

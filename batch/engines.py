@@ -10,13 +10,14 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from batch.endpoint import FINAL, Endpoint
+from batch.endpoint import Endpoint
 from batch.http import check_passing, patient
-from batch.values import Answer, Gone, Task, WrongUse, completed, failed
+from batch.protocol import FIRST, GROWTH, LONGEST, Gone, State
+from batch.values import Answer, Task, WrongUse, completed, failed
 from pipeline.errors import Code, JobError
 
-#: Seconds to the first look at a job, the factor from look to look, and the longest pause; without and with a webhook.
-FIRST, GROWTH, LONGEST, LONGEST_HEARD = 0.1, 1.4, 3.0, 30.0
+#: The longest pause between two looks at a job, seconds, where a webhook tells its end.
+LONGEST_HEARD = 30.0
 
 
 class Engine(Protocol):
@@ -96,29 +97,20 @@ class RunPod:
 
     async def cancel(self, remote: str) -> Answer | None:
         """See `Engine.cancel`."""
-        told = await self.endpoint.cancel(remote)
-        return None if told.get("status") == "CANCELLED" else answer_of(told)
+        state = await self.endpoint.cancel(remote)
+        return None if state.status == "CANCELLED" else answer_of(state)
 
     def headers(self, url: str) -> Mapping[str, str]:  # noqa: ARG002
         """See `Engine.headers`: addresses of a bucket carry their own signature."""
         return {}
 
 
-def answer_of(told: Mapping[str, Any]) -> Answer | None:
+def answer_of(state: State) -> Answer | None:
     """What RunPod says of a job as an answer; None while it is not over."""
-    status, output, seconds = told.get("status"), told.get("output"), _seconds(told.get("executionTime"))
-    if status not in FINAL:
+    if not state.final:
         return None
-    if status == "COMPLETED" and isinstance(output, Mapping) and not output.get("error"):
-        return completed(output, seconds)
-    if status == "CANCELLED":
-        return failed(f"{Code.CANCELLED}: The job was cancelled at the endpoint.", seconds)
-    if status == "TIMED_OUT":
-        return Answer(
-            error=f"{Code.TIMED_OUT}: RunPod ended the job: it took longer than its policy allows.", seconds=seconds, passing=True
-        )
-    error = told.get("error") or (output.get("error") if isinstance(output, Mapping) else None)
-    return failed(str(error or "the job ended without output"), seconds)
+    failure = state.failure
+    return completed(state.output, state.seconds) if failure is None else failed(str(failure), state.seconds)
 
 
 def _seconds(milliseconds: object) -> float:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import aiohttp
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from batch.protocol import is_passing
 from batch.values import Unavailable
 
 Made = TypeVar("Made")
@@ -62,6 +63,6 @@ def _told(fault: Exception) -> str:
 
 def check_passing(status: int, headers: Any) -> None:
     """Raise `PassingError` for the statuses of a busy or broken server."""
-    if status in (408, 425, 429) or status >= 500:
+    if is_passing(status):
         asked = headers.get("Retry-After", "")
         raise PassingError(f"it answers with status {status}", float(asked) if asked.isdigit() else 0.0)

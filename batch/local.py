@@ -9,7 +9,8 @@ from typing import Any
 
 from batch.collect import staging_of
 from batch.engines import read_file
-from batch.values import Answer, Gone, Task, Unavailable, completed, failed
+from batch.protocol import Gone
+from batch.values import Answer, Task, Unavailable, completed, failed
 from pipeline import service
 from pipeline.errors import Code, JobError
 from pipeline.progress import Progress

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.errors import CALLERS_FAULT, Code
-
-#: Errors that sending the same job again cannot mend: the caller's own, the verdicts on the picture, and an engine without its models.
-LASTING: Final = frozenset({*CALLERS_FAULT, Code.NO_VEHICLE, Code.LOW_IOU, Code.OUTPUT_TOO_LARGE, Code.MODELS_MISSING, Code.CANCELLED})
+from batch.protocol import LASTING
+from pipeline.errors import Code
 
 
 class WrongUse(Exception):  # noqa: N818 - a refusal, not a fault
@@ -19,10 +17,6 @@ class WrongUse(Exception):  # noqa: N818 - a refusal, not a fault
 
 class Unavailable(Exception):  # noqa: N818 - the sentence of a run that ends early
     """The endpoint did not answer for so long that the run ends; the same command goes on later (exit status 3)."""
-
-
-class Gone(Exception):  # noqa: N818 - not a fault: results are kept for half an hour
-    """The endpoint does not know the job (any more)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +73,7 @@ def failed(error: str, seconds: float = 0.0) -> Answer:
     if code not in Code.__members__:
         lines = error.strip().splitlines() or ["the endpoint gave no reason"]
         return Answer(error=f"{Code.INTERNAL}: {lines[-1].strip()[:500]}", seconds=seconds, passing=True)
-    return Answer(error=" ".join(error.split())[:1000], seconds=seconds, passing=Code(code) not in LASTING)
+    return Answer(error=" ".join(error.split())[:1000], seconds=seconds, passing=code not in LASTING)
 
 
 #: Key of the result → the file's name.

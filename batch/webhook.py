@@ -3,13 +3,14 @@
 import hmac
 import json
 import socket
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from batch.engines import RunPod, answer_of
+from batch.protocol import State
 from batch.values import Task, WrongUse
 
 #: Bytes of an answer that are taken; RunPod's own limit is 10 MB, and an answer may hold the question.
@@ -28,7 +29,7 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
             told = json.loads(await request.read())
         except ValueError:
             return web.Response(status=400)
-        answer = answer_of(told) if isinstance(told, Mapping) else None
+        answer = answer_of(State.model_validate(told)) if isinstance(told, dict) else None
         heard = engine.heard.get(request.match_info["task"])
         if answer is not None and heard is not None and not heard.done():
             heard.set_result(answer)

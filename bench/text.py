@@ -1,13 +1,17 @@
-"""How well plates and lettering are found and removed: `python -m bench.text [NAME …]`.
+"""How well plates and lettering are found and removed: `python -m bench.text [--drawn] [NAME …]`.
 
-The vehicle's true outline is the matte, so that only this phase is judged. A plate is found when a removed plate overlaps
-its hand-made box (intersection over union of at least 0.3), a text when half of its box lies in removed boxes. `astray`
-is the part of the vehicle that was changed outside all boxes, `outside` the part of the background. Tesseract is the
+The vehicle's true outline is the matte, so that only this phase is judged, in the vehicle's own square, as in a job. A plate is found
+when a removed plate overlaps its hand-made box (intersection over union of at least 0.3), a text when half of its box lies in removed
+boxes. `astray` is the part of the vehicle that was changed outside all boxes, `outside` the part of the background. Tesseract is the
 second reader: it must not read a removed text in the clean plate. Writes bench/out/text_*.png: before, mask, after.
+
+With --drawn the photographs are drawn too, and what tesseract and RapidOCR read in the finished previews is listed: two letters in a row
+or more, at a confidence above 0.6, inside the hand-made boxes (none is asked for) and anywhere else (one at most over all).
 """
 
 import argparse
 import difflib
+import io
 import json
 import shutil
 import subprocess
@@ -20,13 +24,20 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from pipeline.intake.photo import decode, letterbox, placed
+from bench.reading import make_read
+from pipeline import engines
+from pipeline.intake.photo import decode, decode_matte, letterbox, placed
+from pipeline.job import read as read_job
+from pipeline.phase0_vehicle.framing import square_of
 from pipeline.phase1_sanitize.find_classical import FINDS, make_find
 from pipeline.phase1_sanitize.inpaint_classical import inpaint
 from pipeline.phase1_sanitize.mask_classical import masks
 from pipeline.phase1_sanitize.quads import overlap, padded, rectify, size
 from pipeline.phase1_sanitize.sanitize import SanitizeSettings, sanitize
 from pipeline.progress import Progress
+from pipeline.raster import bounds
+from pipeline.run import run
+from pipeline.settings import load
 from pipeline.steps import Find, Steps
 from pipeline.values import Box, CleanPlate, Found, Frame, Matte, Rgb, Vehicle
 from tests.support.photographs import FOLDER
@@ -59,20 +70,24 @@ class Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="only photographs whose names contain one of these")
+    parser.add_argument("--drawn", action="store_true", help="read the finished drawings instead")
     args = parser.parse_args()
     if not (FOLDER / "boxes.json").exists():
         sys.exit(f"This needs the photographs in {FOLDER}, which are not part of the project.")
     if shutil.which("tesseract") is None:
         sys.exit("This needs the second reader: apt-get install tesseract-ocr")
     OUT.mkdir(exist_ok=True)
-    started = time.perf_counter()
-    find = make_find()
-    print(f"detector and reader built in {time.perf_counter() - started:.2f} s\n")
     boxes = json.loads((FOLDER / "boxes.json").read_text(encoding="utf-8"))
     photos = [
         path for path in sorted(FOLDER.iterdir()) if path.suffix in {".jpg", ".png"} and (FOLDER / "masks" / f"{path.stem}.png").exists()
     ]
     chosen = [path for path in photos if not args.names or any(name in path.name for name in args.names)]
+    if args.drawn:
+        read_drawings(chosen, boxes)
+        return
+    started = time.perf_counter()
+    find = make_find()
+    print(f"detector and reader built in {time.perf_counter() - started:.2f} s\n")
     print(f"{'photograph':22s} {'find s':>6s} {'rest s':>6s} {'astray':>7s} {'outside':>7s}  removed")
     verdicts: list[bool] = []
     for path in sorted(chosen, key=lambda path: path.name not in boxes):
@@ -81,15 +96,41 @@ def main() -> None:
         print(f"\nfound {sum(verdicts)} of {len(verdicts)} readable texts and plates ({sum(verdicts) / len(verdicts):.0%})")
 
 
+def read_drawings(paths: list[Path], boxes: dict[str, dict[str, list]]) -> None:
+    """Draw each photograph as a job does and print the words that two readers are sure of, inside the hand-made boxes and elsewhere."""
+    steps, settings, read, words = engines.classical({}), load(None), make_read(), {"inside": [], "elsewhere": []}
+    for path in paths:
+        photo = decode(path.read_bytes())
+        matte = decode_matte((FOLDER / "masks" / f"{path.stem}.png").read_bytes(), photo)
+        job = read_job({"image_base64": "-", "outputs": ["svg", "png"]})
+        finished = run(photo, matte, job, steps, settings, Progress())
+        png = Image.open(io.BytesIO(finished.drawing.png)).convert("RGBA")
+        preview = np.asarray(Image.alpha_composite(Image.new("RGBA", png.size, "white"), png).convert("RGB"))
+        Image.fromarray(preview).save(OUT / f"text_drawn_{path.stem}.png")
+        frame, known = finished.labels.frame, boxes.get(path.name, {})
+        meant = [frame.to_square(tuple(box)) for box in (*known.get("plates", []), *(text["box"] for text in known.get("texts", [])))]
+        for word in read(preview):
+            x, y = ((word.box[k] + word.box[k + 2]) / 2 * frame.size for k in (0, 1))
+            margin = BY_EYE * max(frame.photo_width, frame.photo_height) * frame.scale
+            inside = any(x0 - margin < x < x1 + margin and y0 - margin < y < y1 + margin for x0, y0, x1, y1 in meant)
+            words["inside" if inside else "elsewhere"].append(f"{path.stem}: {word.reader} {word.text!r} {word.sure:.2f}")
+        print(f"{path.stem} drawn and read", flush=True)
+    for where, told in words.items():
+        print(f"\n{where} the hand-made boxes: {len(told) or 'nothing'}", *told, sep="\n    ")
+
+
 def case(path: Path, boxes: dict[str, list] | None) -> Case:
     photo = decode(path.read_bytes())
     height, width = photo.rgb.shape[:2]
-    side = min(2048, max(1024, height, width))
-    frame = Frame.fit(width, height, side)
     outline = np.array(Image.open(FOLDER / "masks" / f"{path.stem}.png").convert("L").resize((width, height), Image.Resampling.BILINEAR))
+    place = bounds(outline > 127)
+    if place is None:
+        raise ValueError(f"{path.stem} has an empty outline")
+    frame = square_of(place, width, height, 2048)
+    side = frame.size
     truths = [Truth("", frame.to_square(tuple(box))) for box in (boxes or {}).get("plates", [])]
     truths += [Truth(text["text"], frame.to_square(tuple(text["box"]))) for text in (boxes or {}).get("texts", []) if text["text"]]
-    matte = Matte(placed(outline, frame.at(side).photo, side), None)
+    matte = Matte(placed(outline, frame.photo, side), None)
     return Case(path.stem, letterbox(photo.rgb, frame, side), frame, matte, tuple(truths))
 
 

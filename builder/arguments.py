@@ -9,7 +9,7 @@ from builder.errors import BuilderError, WrongOption
 from pipeline.variables import variable
 
 #: Where RunPod mounts a network volume for serverless workers, and the pods' default of this project.
-_MOUNTS = (Path("/runpod-volume"), Path("/models"))
+MOUNTS = (Path("/runpod-volume"), Path("/models"))
 
 _VOLUME = typer.Option(
     "--volume", help="The volume's folder (default: MODEL_VOLUME_PATH, else /runpod-volume or /models).", metavar="PATH", show_default=False
@@ -63,7 +63,7 @@ Embedded = Annotated[bool, _EMBEDDED]
 def volume_of(given: Path | None, must_exist: bool = True) -> Path:
     """The volume's folder. Raises `WrongOption` where none is named, `BuilderError` where it is not there."""
     set_ = variable("MODEL_VOLUME_PATH")
-    path = given or (Path(set_) if set_ else next((it for it in _MOUNTS if it.is_dir()), None))
+    path = given or (Path(set_) if set_ else next((it for it in MOUNTS if it.is_dir()), None))
     if path is None:
         raise WrongOption("No volume is named: give --volume, or set MODEL_VOLUME_PATH.")
     if path.exists() and not path.is_dir():

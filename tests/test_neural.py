@@ -272,7 +272,12 @@ def test_one_network_alone_serves_under_the_classical_engine(volume, tmp_path, c
 
 
 def test_a_classical_mask_is_asked_only_for_what_it_can_mask(volume, config):
-    assert engines.build(environment(volume, "classical"), mixed(config, find="neural")).finds == {"license plate", "text"}
+    assert engines.build(environment(volume, "classical"), mixed(config, find="neural")).finds == {
+        "license plate",
+        "text",
+        "brand badge",
+        "car logo",
+    }
     both = engines.build(environment(volume, "classical"), mixed(config, find="neural", mask="neural"))
     assert both.finds == {"*"}
 

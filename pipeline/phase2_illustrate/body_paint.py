@@ -28,7 +28,7 @@ LEAST = 9.0  # chroma from which it is paint
 SKY, LEAST_SKY, LEAST_SKY_LIGHT, DARK_BODY = (205.0, 300.0), 16.0, 13.0, 35.0
 STEADY = 0.8  # least share of its chroma that such a hue keeps on the lower half of the body, which mirrors the ground
 LIGHT_SHARE, MOST_LIGHT = 0.8, 15.0  # how much of the surroundings' chroma in that hue is the light's, and up to which chroma
-FULL = 70.0  # the chroma that the body's paint is brought to
+FULL = 70.0  # the chroma, as that of a surface of L* 55, that the body's paint is brought to
 KEPT, LOST = 40.0, 60.0  # degrees from the paint's hue up to which a pixel is brought along wholly, and from which not at all
 PALE = (0.18, 0.36)  # share of the paint's chroma up to which a pixel is only tinted, as chrome is, and from which it is paint
 FAMILY, COUSINS = 60.0, 15.0  # degrees within which a colour of the palette can stand for the paint, and others stand beside that one
@@ -36,10 +36,11 @@ FAMILY, COUSINS = 60.0, 15.0  # degrees within which a colour of the palette can
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """The body's paint: `hue` degrees, and its median `chroma` as that of a surface of L* 55."""
+    """The body's paint: `hue` degrees, its median `chroma` as that of a surface of L* 55, and its median lightness, `light`, L*."""
 
     hue: float
     chroma: float
+    light: float
 
 
 def _scaled(lab: Float) -> Float:
@@ -98,7 +99,7 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
     if found < needed + LIGHT_SHARE * min(max(shared, 0.0), MOST_LIGHT):
         return None
     a, b = lab[body][own][:, 1:].mean(0)  # of its colours the strongest count most, which shade and sky have changed least
-    return Paint(float(np.degrees(np.arctan2(b, a)) % 360), found)
+    return Paint(float(np.degrees(np.arctan2(b, a)) % 360), found, float(np.median(lab[body][own][:, 0])))
 
 
 def family_of(paint: Paint, palette: Float) -> tuple[float, Mask]:
@@ -112,6 +113,15 @@ def family_of(paint: Paint, palette: Float) -> tuple[float, Mask]:
     if far[nearest] > FAMILY:
         return paint.hue, np.zeros(len(palette), bool)
     return float(hues[nearest]), pure & (_apart(hues, float(hues[nearest])) <= COUSINS)
+
+
+def full_chroma(paint: Paint, family: Float) -> float:
+    """The chroma, as that of a surface of L* 55, by which the paint is held against its family, (n, 3) CIELAB: that of the colour which is
+    as light as it. So light blue becomes cyan, and not its shade, teal; at most `FULL`."""
+    if not len(family):
+        return FULL
+    nearest = family[np.abs(family[:, 0] - paint.light).argmin()]
+    return min(FULL, float(np.hypot(*_scaled(nearest))))
 
 
 def restored(lab: Float, paint: Paint, target: float) -> tuple[Float, Float]:

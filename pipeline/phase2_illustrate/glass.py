@@ -37,7 +37,7 @@ RED = 15.0  # a* of a lamp
 SHINE, SKY = 10.0, 72.0  # L* above a colourless paint's, and above any, from which an area is a highlight
 SHARP = 2.2  # contrast of an edge against the contrast around it, from which it parts two cells
 GAP = 4.0  # pixels at a side of 1024: half of the widest gap in such an edge that is closed
-NOTCH, SPIKE = 14.0, 8.0  # half the width of a notch in a pane's rim that is closed, and of a spike that is cut off
+NOTCH, SPIKE = 14.0, 8.0  # half the width of a notch in a pane's rim that is closed, and of a spike or a bridge that is cut
 LOST = 0.4  # share of its surroundings that have a pane's own tone, above which it takes the next darker one, to be seen at all
 LIGHT = (0.08, 0.45)  # share of a pane that its one light shape has
 
@@ -154,23 +154,24 @@ def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
         for part, middle in _candidates(component, inside):
             if _is_pane(part, middle, vehicle):
                 glass[part] = 1
-    glass = np.asarray(cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(4 * unit)) * inside, np.uint8)
+    glass = np.asarray(cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(2 * unit)) * inside, np.uint8)
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False
-    pane = np.asarray(cc3d.connected_components(glass | small[hole], connectivity=4, out_dtype=np.uint32), np.uint32)
-    return _smoothed(pane, inside, unit)
+    return _smoothed((glass | small[hole]) > 0, inside, unit)
 
 
-def _smoothed(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np.uint32]:
-    """The panes without the notches and spikes that reflections leave at their rims; they stay apart and within `inside`."""
-    out = np.zeros_like(pane)
+def _smoothed(glass: Mask, inside: Mask, unit: float) -> NDArray[np.uint32]:
+    """(H, W) the numbers of the panes that `glass` falls into where it is narrow, as at a pillar that mirrors what the panes do; without
+    the notches and spikes that reflections leave at their rims."""
+    core = cv2.morphologyEx(glass.astype(np.uint8), cv2.MORPH_OPEN, ellipse(SPIKE * unit))
+    pane = cc3d.connected_components(core, connectivity=4, out_dtype=np.uint32)
+    out = np.zeros(glass.shape, np.uint32)
     for k in range(1, int(pane.max()) + 1):
         part = window(pane == k)
         reach = round(2 * NOTCH * unit) + 1  # a margin, so that the crop's border is no rim
         one = cv2.copyMakeBorder((pane[part] == k).astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
-        one = cv2.morphologyEx(cv2.morphologyEx(one, cv2.MORPH_CLOSE, ellipse(NOTCH * unit)), cv2.MORPH_OPEN, ellipse(SPIKE * unit))
-        own = one[reach:-reach, reach:-reach] > 0
+        own = cv2.morphologyEx(one, cv2.MORPH_CLOSE, ellipse(NOTCH * unit))[reach:-reach, reach:-reach] > 0
         out[part][own & inside[part] & (out[part] == 0) & ((pane[part] == 0) | (pane[part] == k))] = k
     return out
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.parallel import each
-from pipeline.phase2_illustrate.body_paint import body_paint, family_of, restored
+from pipeline.phase2_illustrate.body_paint import FULL, body_paint, family_of, full_chroma, restored
 from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
 from pipeline.phase2_illustrate.tones import tone_curve
@@ -102,9 +102,11 @@ def label_costs(lab: Float, inside: Mask, surroundings: Float, palette: Float, u
     if (nearest[inside] < NEAR).mean() >= FLAT:
         return np.stack([np.linalg.norm(lab - p, axis=-1) for p in palette]).astype(np.float32)
     family, belongs = np.ones(len(palette), bool), np.zeros(inside.shape, np.float32)
+    paler: Float | float = 1.0
     if (paint := body_paint(lab, inside, surroundings)) is not None:
         target, own = family_of(paint, palette)
         lab, belongs = restored(lab, paint, target)
+        paler = 1 - belongs * (1 - full_chroma(paint, palette[own]) / FULL)
         family = own if own.any() else family
     L, chroma = lab[..., 0], np.hypot(lab[..., 1], lab[..., 2])
     hue = np.arctan2(lab[..., 2], lab[..., 1])
@@ -115,7 +117,7 @@ def label_costs(lab: Float, inside: Mask, surroundings: Float, palette: Float, u
     tone = tone_curve(L, inside & (coloured < 0.3), inside, tones if graded else palette[:, 0])
     gain = hue_gain(lab, coloured, inside, palette)
     # Shading scales lightness and chroma alike: their ratio tells red in shade from brown, and red in light from pink.
-    saturation = np.log((chroma * gain + 5) / (L + 5))
+    saturation = np.log((chroma * gain * paler + 5) / (L + 5))
     lit = np.minimum(L * gain, 100)
     costs = np.empty((len(palette), *L.shape), np.float32)
 

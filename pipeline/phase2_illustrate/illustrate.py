@@ -10,6 +10,7 @@ from pipeline.phase2_illustrate.color_locks import locked
 from pipeline.phase2_illustrate.dark_relief import relieved
 from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
 from pipeline.phase2_illustrate.glass import calmed, panes
+from pipeline.phase2_illustrate.gone_lettering import filled, places, without_strokes
 from pipeline.phase2_illustrate.grade import grade
 from pipeline.phase2_illustrate.panel_lines import panel_lines
 from pipeline.phase2_illustrate.parts import amber, lamps, one_red, parts_of
@@ -60,7 +61,8 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     labels = calmed(grade(drawn, matte.inside, palette, settings.keep_background), glass, palette)
     if redrawn is None:
         labels = relieved(rgb, matte.inside, labels, palette, spared=glass > 0)
-    labels = blank(labels, plates, palette)
+    lettering = places(plate.removed_mask, [one.quad for one in plate.removed if one.label == "text"], matte.inside)
+    labels = blank(filled(labels, lettering, len(palette)), plates, palette)
     wheel = wheels(rgb, matte.inside)
     labels = amber(drawn, matte.inside, labels, palette, elsewhere=(glass > 0) | wheel)
     lamp = lamps(labels, matte.inside, palette, elsewhere=(glass > 0) | wheel)
@@ -68,6 +70,7 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
     parts = parts_of(matte.inside, glass > 0, wheel, lamp, plates)
     progress.step("lines", 0.85)
     ink, strength = panel_lines(drawn, matte.inside, labels, spared=glass > 0)
+    ink = without_strokes(ink, lettering)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
     flat = np.take(table, labels, axis=0) if settings.grade else drawn
     flat, missed = locked(flat, labels, matte.inside, parts, plate.frame, palette, settings.locks) if settings.locks else (flat, ())

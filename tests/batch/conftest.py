@@ -7,9 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from batch import command, dispatch
 from tests.support.instant_plane import KEY, InstantPlane
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[None]:
+    """The command sets up the log of its process, which is the tests' own here."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def test_every_line_is_sent_once_with_its_settings(plane, batch, manifest):
     given = manifest(
         {"id": "a", "image_url": car(1), "seed": 5}, {"id": "b/c", "image_url": car(2)}, {"id": "twin", "image_url": car(1), "seed": 5}
     )
-    ended = batch(given, "--set", "size=2048", "--set", "seed=9")
+    ended = batch(given, "--set", "size=2048", "seed=9", "--retry", "1")
     assert ended.status == 0 and "3 completed, 0 failed" in ended.out and plane.wrong_keys == 0
     assert [request["input"] for _, request in plane.sent] == [
         {"image_url": car(1), "size": 2048, "seed": 5},

@@ -19,7 +19,7 @@ def lines(path, **settings):
 
 # ruff: noqa: E501
 BAD = {
-    "wrong column": ("a.csv", b"id,image_url,palete\nx,u,v\n", "line 1", "unknown column 'palete'; did you mean 'palette_hex_list'?"),
+    "wrong column": ("a.csv", b"id,image_url,palette_hexlist\nx,u,v\n", "line 1", "unknown column 'palette_hexlist'; did you mean 'palette_hex_list'?"),
     "no column": ("a.csv", b"id,,image_url\n", "line 1", "unknown column ''"),
     "column twice": ("a.csv", b"id,image_url,id\n", "line 1", "the column 'id' is named twice"),
     "too many cells": ("a.csv", f"id,image_url\na,{CAR}\nb,{CAR},3\n".encode(), "line 3", "has 3 cells, and the first line names 2 columns"),

@@ -140,7 +140,7 @@ def test_wrong_options(volume: Path, capsys: pytest.CaptureFixture[str], argumen
 
 def test_without_a_volume(volume: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("MODEL_VOLUME_PATH")
-    monkeypatch.setattr("builder.__main__._MOUNTS", ())
+    monkeypatch.setattr("builder.arguments.MOUNTS", ())
     assert main(["plan"]) == 2
     assert "set MODEL_VOLUME_PATH" in capsys.readouterr().err
 

@@ -174,7 +174,7 @@ def test_a_broken_model_fails_its_step_alone(volume: Path, tmp_path: Path) -> No
     assert "2242201 bytes instead of" in " ".join(sections.words["matte"])
     assert sections.words["upscale"][1] == "Failed"
     assert "realesrgan-anime" in " ".join(sections.words["upscale"])
-    assert sections.words["masks"][1] == "Works"
+    assert sections.words["masks"][1] in {"Works", "Look here"}  # random weights
     assert sections.words["find"][1] == "Not examined"
     assert sections.words["whole-job"][1] == "Failed"
     assert "birefnet" in sections.words["volume"][-1]

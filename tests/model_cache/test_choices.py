@@ -13,6 +13,7 @@ from model_cache.catalogue import load_catalogue
 from model_cache.volume import Volume
 from pipeline import neural, settings
 from pipeline.phase0_vehicle.birefnet import make_look
+from pipeline.phase1_sanitize import find_neural
 from pipeline.phase1_sanitize.find_neural import make_find
 from pipeline.phase2_illustrate.diffusion.draw import DrawSettings, make_redraw
 from tests.phase2_illustrate.diffusion.test_draw import heard, small
@@ -49,7 +50,8 @@ def test_birefnet_of_high_resolution_looks_at_its_own_side(tmp_path: Path, name:
     assert 0 <= plane.min() < plane.max() <= 1
 
 
-def test_mm_grounding_dino_finds_as_grounding_dino_does(tmp_path: Path) -> None:
+def test_mm_grounding_dino_finds_as_grounding_dino_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_neural, "TEXT_THRESHOLD", 0.0)  # random weights are sure of nothing
     cache = cache_with(tmp_path, "mm-grounding-dino")
     rgb = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
     found = make_find(cache, "mm-grounding-dino")(rgb, (0.0, 0.0, 256.0, 256.0), ("car logo", "text"))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.palette import parse
-from pipeline.phase2_illustrate.body_paint import LOST, Float, Paint, body_paint, family_of, restored
+from pipeline.phase2_illustrate.body_paint import FULL, LOST, Float, Paint, body_paint, family_of, full_chroma, restored
 from pipeline.phase2_illustrate.grade import _surroundings, lab_of
 from tests.phase2_illustrate.drawn_car import Car, Colour, car, lch
 
@@ -152,7 +152,7 @@ def test_nothing_to_look_at_is_no_paint(light: float) -> None:
 
 
 labs = arrays(np.float32, st.tuples(st.integers(1, 6), st.integers(1, 6), st.just(3)), elements=st.floats(-90, 90, width=32))
-paints = st.builds(Paint, st.floats(0, 360), st.floats(9, 120))
+paints = st.builds(Paint, st.floats(0, 360), st.floats(9, 120), st.floats(10, 90))
 
 
 @settings(max_examples=200, deadline=None)
@@ -183,7 +183,7 @@ def test_restored_turns_hues_towards_the_target_as_far_as_they_are_paint(lab: Fl
 def test_restored_brings_muted_paint_to_full_chroma_and_one_hue(chroma: float, full: float) -> None:
     turn = np.radians([161, 200, 239])
     lab = np.stack([np.full(3, 55), chroma * np.cos(turn), chroma * np.sin(turn)], -1)[None].astype(np.float32)
-    after, share = restored(lab, Paint(200, chroma), 196)
+    after, share = restored(lab, Paint(200, chroma, 55), 196)
     assert np.hypot(after[..., 1], after[..., 2])[0] == pytest.approx([full] * 3, rel=1e-3)
     assert (np.degrees(np.arctan2(after[..., 2], after[..., 1])) % 360)[0] == pytest.approx([196] * 3, abs=0.01)
     assert (share == 1).all()
@@ -192,7 +192,7 @@ def test_restored_brings_muted_paint_to_full_chroma_and_one_hue(chroma: float, f
 def test_what_is_only_tinted_by_the_paint_stays() -> None:
     """Chrome that mirrors the body has its hue and a fifth of its chroma."""
     lab = np.array([[[55.0, 4.0, 0.0], [55.0, 20.0, 0.0]]], np.float32)
-    after, share = restored(lab, Paint(0, 24), 30)
+    after, share = restored(lab, Paint(0, 24, 55), 30)
     assert share[0].tolist() == [0.0, 1.0]
     assert (after[0, 0] == lab[0, 0]).all()
 
@@ -203,12 +203,24 @@ def test_what_is_only_tinted_by_the_paint_stays() -> None:
 )
 def test_a_paint_is_drawn_in_one_family_of_the_palette(hue: float, target: float, names: tuple[str, ...]) -> None:
     palette = parse(None)
-    found, family = family_of(Paint(hue, 30), lab_of(palette.rgb))
+    found, family = family_of(Paint(hue, 30, 55), lab_of(palette.rgb))
     assert {color.lstrip("#") for color, own in zip(palette.colors, family, strict=True) if own} == set(names)
     assert any(abs(found - other) < 9 for other in (target,))
 
 
 def test_a_palette_without_a_near_hue_has_no_family() -> None:
-    found, family = family_of(Paint(200, 30), lab_of(parse("FF0000,000000,FFFFFF").rgb))
+    found, family = family_of(Paint(200, 30, 55), lab_of(parse("FF0000,000000,FFFFFF").rgb))
     assert found == 200
     assert not family.any()
+
+
+@pytest.mark.parametrize(("light", "colour"), [(75, "00FFFF"), (40, "008080")])
+def test_muted_paint_has_the_chroma_of_the_colour_that_is_as_light(light: float, colour: str) -> None:
+    family, (own,) = lab_of(parse("00FFFF,008080").rgb), lab_of(parse(f"{colour},000000").rgb)[:1]
+    chroma = float(np.hypot(own[1], own[2])) * 55 / float(own[0])
+    assert full_chroma(Paint(200, 15, light), family) == pytest.approx(chroma, abs=0.1)
+
+
+def test_no_paint_gets_more_than_full_chroma() -> None:
+    assert full_chroma(Paint(300, 30, 20), lab_of(parse("0000FF,000000").rgb)[:1]) == FULL
+    assert full_chroma(Paint(300, 30, 20), np.empty((0, 3), np.float32)) == FULL

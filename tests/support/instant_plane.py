@@ -26,18 +26,28 @@ SVG = (
 
 
 def result(**more: Any) -> dict[str, Any]:
-    """A worker's result in brief, with its SVG inline."""
-    frame = {"width": 64, "height": 64, "scale": 1.0, "x0": 0.0, "y0": 0.0, "photo_width": 64, "photo_height": 64}
+    """A worker's result, with its SVG inline."""
     data = base64.b64encode(SVG.encode()).decode()
+    phases = ("fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver")
+    quality = {"attempts": 1, "colors_used": 3, "off_palette_colors": 0, "regions": 1, "curves": 4, "svg_bytes": len(SVG)}
     return {
+        "job_id": "instant",
         "status": "completed",
         "engine": "neural",
         "schema": 1,
         "svg_url": f"data:image/svg+xml;base64,{data}",
         "processing_time_ms": 1000,
-        "quality": {"iou": 0.9, "matte_confidence": 0.9, "colors_used": 3},
+        "timings_ms": dict.fromkeys(phases, 100),
+        "peak_vram_mb": 0,
+        "seed": 42,
+        "palette": ["#FF0000", "#000000"],
+        "frame": {"width": 64, "height": 64, "scale": 1.0, "x0": 0.0, "y0": 0.0, "photo_width": 64, "photo_height": 64},
+        "vehicle_box": [0.0, 0.0, 1.0, 1.0],
+        "removed": [],
+        "draw": {"seed": 42, "steps": 30, "depth_weight": 0.6, "canny_weight": 0.4},
+        "quality": {"iou": 0.9, "matte_confidence": 0.9, **quality, "removed_fraction": 0.0, "detail_changed_fraction": 0.0},
         "warnings": [],
-        "frame": frame,
+        "versions": {"worker": "0.1.0", "models": {}},
         **more,
     }
 
@@ -50,13 +60,15 @@ def picture_of(request: dict[str, Any]) -> str:
 
 class InstantPlane(ControlPlane):
     """`answer`: a job's request → the body that a worker would post. `seconds`: how long each job takes; `cost` the execution time that is
-    told, seconds; `statuses`: HTTP statuses to refuse the next requests to /run with."""
+    told, seconds; `statuses`: HTTP statuses to refuse the next requests to /run with; `updates`: the progress that each job tells, one
+    after another, over its `seconds`."""
 
     def __init__(self, answer: Callable[[dict[str, Any]], dict[str, Any]] | None = None, seconds: float = 0.0, cost: float = 1.0) -> None:
         self.answer, self.seconds, self.cost = answer or (lambda _: {"output": result()}), seconds, cost
         self.sent: list[tuple[float, dict[str, Any]]] = []
         self.given: list[tuple[float, str]] = []  # when an answer was told, and of which job
         self.statuses: list[int] = []
+        self.updates: tuple[dict[str, Any], ...] = ()
         self.wrong_keys = 0
         self.cancelled: list[str] = []
         self.webhooks: Counter[int] = Counter()
@@ -77,11 +89,29 @@ class InstantPlane(ControlPlane):
         self.wrong_keys += request.headers.get("Authorization") != f"Bearer {KEY}"
         if self.statuses:
             return web.json_response({"error": "not now"}, status=self.statuses.pop(0))
-        body = await request.read()
+        return web.json_response(self._begin(await request.read()).public())
+
+    async def _on_runsync(self, request: web.Request) -> web.Response:
+        self.wrong_keys += request.headers.get("Authorization") != f"Bearer {KEY}"
+        job = self._begin(await request.read())
+        await self._until(lambda: job.status in FINAL, float(request.query.get("wait", 90_000)) / 1000)
+        return web.json_response(job.public())
+
+    def _begin(self, body: bytes) -> Job:
         job = self._submit(json.loads(body), None)
         self.sent.append((time.monotonic(), job.request))
+        for number, update in enumerate(self.updates, 1):
+            self._loop.call_later(self.seconds * number / (len(self.updates) + 1), self._tell, job, update)
         self._loop.call_later(self.seconds, self._do, job)
-        return web.json_response(job.public())
+        return job
+
+    def _tell(self, job: Job, update: dict[str, Any]) -> None:
+        if job.status in FINAL:
+            return
+        self._unqueue(job)
+        job.status, job.started = "IN_PROGRESS", job.started or time.monotonic()
+        body = json.dumps({"status": "IN_PROGRESS", "output": update}).encode()
+        job.updates.append((Post(time.monotonic(), "instant", job.id, body), False))
 
     def _do(self, job: Job) -> None:
         if job.status in FINAL:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from batch.client import Client, JobFailed
 from tests.support.control_plane import ControlPlane, Fault
 from tests.support.pictures import save
 from tests.support.real_worker import SMALL, RealWorker, bucket_environment, drawn
@@ -73,6 +74,21 @@ def test_a_job_finishes_and_its_urls_work(loop):
     with urllib.request.urlopen(job.answer["output"]["png_url"], timeout=30) as got:
         assert got.headers["Content-Type"] == "image/png"
     assert loop.plane.wait(lambda: any(told == job.id for _, told in loop.plane.pods["pod"].pings), 5)  # the pings named it
+
+
+def test_a_service_calls_it_with_the_client(loop):
+    base, _, endpoint = loop.plane.url.rpartition("/")
+    with Client(endpoint, key="a service's", base=base) as client:
+        job = client.submit({**drawn(), **SMALL, "schema": 1})
+        states = list(client.progress(job, timeout=90))
+        result = states[-1].result()
+        assert result.job_id == job and result.engine == "classical" and result.quality["iou"] is None and states[-1].seconds > 0
+        told = [state.progress for state in states if state.progress]
+        assert told and [one.number for one in told] == sorted({one.number for one in told}) and told[-1].percent <= 100
+        assert client.file(result.svg_url) == loop.files(job)["illustration.svg"]
+        with pytest.raises(JobFailed) as raised:
+            client.wait(client.submit({**drawn(), "sede": 1}), timeout=90)
+        assert (raised.value.code, raised.value.may_pass) == ("INVALID_INPUT", False) and "'seed'" in raised.value.sentence
 
 
 @pytest.mark.parametrize(
