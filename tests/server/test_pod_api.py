@@ -257,6 +257,7 @@ def test_ready_health_docs_and_description(server: Server, done: str) -> None:
     wanted = {
         *(f"/api/v1/jobs/{{job_id}}{path}" for path in of_job),
         *(f"/api/v1/{path}" for path in ("process", "palette", "jobs", "sample")),
+        *(f"/api/v1/training{path}" for path in ("", "/pairs", "/stop", "/install", "/style", "/report", "/pictures/{name}")),
     }
     wanted |= {"/health", "/ready", "/metrics"}
     assert set(schema["paths"]) == wanted
