@@ -72,7 +72,7 @@ def test_the_keyboard_reaches_everything(page):
     page.keyboard.press("ArrowRight")
     assert page.inner_text("#name") == "00001-car-1"
     page.keyboard.press("Escape")
-    assert "00001-car" in page.evaluate("() => document.activeElement.innerText")
+    page.wait_for_function("() => document.activeElement.innerText.includes('00001-car')")  # once the browser has told of the close
     page.keyboard.press("/")
     assert page.evaluate("() => document.activeElement.id") == "words"
 

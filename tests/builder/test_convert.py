@@ -19,6 +19,7 @@ from builder.tensors import narrowed
 from model_cache.headers import read_header
 from model_cache.loaders import load
 from model_cache.volume import Volume
+from tests.support import tiny_volume as volumes
 from tests.support.published import CATALOGUE, GAN, LAMA, LORA, published
 
 pytestmark = pytest.mark.neural
@@ -26,14 +27,14 @@ pytestmark = pytest.mark.neural
 
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_what_is_published_is_served_after_it(tiny_volume: Path, tmp_path: Path, name: str) -> None:
-    model = CATALOGUE[name]
-    sources = published(tiny_volume, model, tmp_path / "sources")
+    model, home = CATALOGUE[name], volumes.holding(tiny_volume, name, tmp_path / "other")
+    sources = published(home, model, tmp_path / "sources")
     out = tmp_path / "volume" / "models" / name
     how = convert(model, sources, out)
     assert {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()} == set(model.files)
     load(Volume(tmp_path / "volume", CATALOGUE), name, torch.float32)
     for file in model.weights:
-        before, after = load_file(tiny_volume / "models" / name / file), load_file(out / file)
+        before, after = load_file(home / "models" / name / file), load_file(out / file)
         assert before.keys() == after.keys()
         assert all(torch.allclose(before[key].float(), after[key].float(), rtol=2**-8, atol=1e-7) for key in before)
         assert {entry.dtype for entry in read_header(out / file).values()} <= {"F16", "BF16", "I64"}

@@ -24,11 +24,7 @@ NETWORKS = [name for name, model in CATALOGUE.items() if model.kind not in {"jso
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_everything_loads_whole(tiny_volume: Path, tmp_path: Path, name: str) -> None:
-    folder = tiny_volume
-    if not (tiny_volume / "models" / name).exists():  # another choice of the catalogue
-        volumes.build_model(tmp_path, name)
-        folder = tmp_path
-    loaded = load(Volume(folder, CATALOGUE), name, torch.float32)
+    loaded = load(Volume(volumes.holding(tiny_volume, name, tmp_path), CATALOGUE), name, torch.float32)
     for network in modules(loaded):
         tensors = [*network.parameters(), *network.buffers()]
         assert tensors

@@ -45,6 +45,14 @@ def build_model(folder: Path, name: str) -> None:
     (_WRITERS | _OTHERS)[name](home)
 
 
+def holding(volume: Path, name: str, folder: Path) -> Path:
+    """The volume, if it holds the model; another choice of the catalogue is written into `folder`, which is the answer then."""
+    if (volume / "models" / name).exists():
+        return volume
+    build_model(folder, name)
+    return folder
+
+
 def copy_volume(volume: Path, folder: Path) -> Path:
     """A copy whose files are links: unlink or `replace` one to change it, never write into it."""
     return Path(shutil.copytree(volume, folder, copy_function=os.link))
