@@ -16,8 +16,8 @@ from pipeline.raster import ellipse, window
 from pipeline.values import Mask
 
 #: How far a letter's haze reaches and the widest gap between letters, pixels at 1024; how far the ground is looked at beyond the ends of a
-#: line, in its heights.
-HAZE, GAP, BEYOND = 3.0, 8.0, 1.0
+#: line, in its heights, and at most in its lengths: a number stands on a roundel that ends close by.
+HAZE, GAP, BEYOND, CLOSE_BY = 3.0, 8.0, 1.0, 0.15
 #: Share of the ground between and beside the letters from which one colour takes the whole place; with less, every pixel takes the nearest.
 ONE = 0.6
 
@@ -52,8 +52,8 @@ def places(removed: Mask, lines: Sequence[NDArray[np.float32]], inside: Mask) ->
 def _longer(line: NDArray[np.float32]) -> NDArray[np.float32]:
     """A line's corners (4, 2), clockwise from its top left, drawn out at its ends."""
     a, b, c, d = line.astype(np.float64)
-    along = (b + c - a - d) / max(1e-6, float(np.linalg.norm(b + c - a - d)))
-    more = BEYOND * along * float(np.linalg.norm(d + c - a - b)) / 2
+    length, height = float(np.linalg.norm(b + c - a - d)) / 2, float(np.linalg.norm(d + c - a - b)) / 2
+    more = (b + c - a - d) / max(1e-6, 2 * length) * min(BEYOND * height, CLOSE_BY * length)
     return np.array([a - more, b + more, c + more, d - more], np.float32)
 
 

@@ -65,6 +65,16 @@ def test_letters_on_a_strip_between_a_lamp_and_the_paint_become_strip(lettering)
     assert (filled(smeared, lettering, NOTHING) == clean)[240:270].all()
 
 
+def test_a_number_leaves_its_roundel_whole():
+    canvas = np.zeros((2 * SIDE, 2 * SIDE), np.uint8)
+    cv2.putText(canvas, "84", (450, 540), cv2.FONT_HERSHEY_SIMPLEX, 3.0, 1, 12)
+    line = np.array([[445, 470], [580, 470], [580, 545], [445, 545]], np.float32)
+    roundel = cv2.circle(np.zeros((SIDE, SIDE), np.uint8), (256, 254), 52, 1, -1) > 0
+    labels = np.where(halved(canvas > 0), GHOST, np.where(roundel, OTHER, PAINT)).astype(np.uint8)
+    done = filled(labels, places(canvas > 0, [line], INSIDE), NOTHING)
+    assert (done == np.where(roundel, OTHER, PAINT)).all()
+
+
 def test_beside_the_outline_nothing_does_not_flow_in(lettering):
     labels = np.where(halved(letters()), GHOST, PAINT).astype(np.uint8)
     inside = np.arange(SIDE)[None] < 330
