@@ -172,7 +172,7 @@ def run(asked: training.Training, pod: Pod, database: Database, signalled: list[
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        env={name: value for name, value in os.environ.items() if name != "WORKERS"} | {"PYTHONUNBUFFERED": "1"},  # the pod's may be 0
         start_new_session=True,
         preexec_fn=_ending,  # noqa: PLW1509 - this process has one thread
     )
@@ -196,7 +196,8 @@ def _end(
     elif left:
         over, error = "interrupted", "The server was stopped; started again, the training goes on."
     else:
-        over, error = "failed", told.error or last[: training.SENTENCE_LENGTH] or f"The builder ended with status {status}."
+        word = f": {last}" if last else "."
+        over, error = "failed", told.error or f"The builder ended with status {status}{word}"[: training.SENTENCE_LENGTH]
     training.end(database, over, told, error)
     return over
 

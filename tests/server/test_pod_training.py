@@ -154,7 +154,7 @@ def test_the_log_is_bounded(pod: Server) -> None:
 def test_what_fails_says_why(pod: Server) -> None:
     start(pod, "broken")
     failed = reached(pod, "completed", "failed")
-    assert (failed["status"], failed["error"]) == ("failed", "RuntimeError: a bug")
+    assert (failed["status"], failed["error"]) == ("failed", "The builder ended with status 1: RuntimeError: a bug")
     assert send(pod, a_zip(2)).json()["pairs"] == {"png": 2, "svg": 2}
     start(pod, "quick")
     failed = reached(pod, "completed", "failed")

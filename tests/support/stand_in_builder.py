@@ -28,6 +28,9 @@ def option(name: str) -> str:
 
 def train(pairs: Path) -> int:
     name, epochs = option("name"), int(option("epochs"))
+    if "WORKERS" in os.environ:  # the pod's may be 0, which is none for the builder
+        print("Environment variable WORKERS must be a whole number from 1 to 256.")
+        return 2
     folder = Path(option("volume")) / ".builder" / "training" / name
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     (folder / "arguments.json").write_text(json.dumps(sys.argv[1:]))
