@@ -25,7 +25,7 @@ from batch.ledger import Ledger
 from batch.source import Source, source_of
 from batch.values import Unavailable, WrongUse
 from batch.webhook import listening
-from delivery import Bucket, configured_bucket
+from delivery import Bucket
 from pipeline import log, settings
 from pipeline.errors import JobError
 from pipeline.intake.fetch import is_url
@@ -125,20 +125,11 @@ def _checked(
         raise WrongUse(f"-o {shown(str(output), 200)}: is a file; name a folder.")
 
     def bucket(name: str) -> Bucket | None:
-        secret = environment.bucket_secret_access_key
         if environment.bucket_name not in (None, name) or not name:
             return None
-        return configured_bucket(
-            endpoint_url=environment.bucket_endpoint_url,
-            access_key=environment.bucket_access_key_id,
-            secret_key=secret.get_secret_value() if secret else None,
-            name=environment.bucket_name,
-            region=environment.bucket_region,
-            prefix=environment.bucket_prefix,
-            url_expiry_seconds=environment.url_expiry_seconds,
-            public_base_url=environment.public_base_url,
-            addressing=environment.bucket_addressing,
-        )
+        from pipeline.service.start import bucket_of  # noqa: PLC0415 - it brings the engines, which other sources do not need
+
+        return bucket_of(environment)
 
     return source_of(source, output, manifest.settings_of(given), bucket)
 

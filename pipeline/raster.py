@@ -53,6 +53,11 @@ def ellipse(radius: float) -> NDArray[np.uint8]:
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
+def widened(mask: Mask, radius: float) -> Mask:
+    """A mask (H, W) with all pixels within `radius`, at least one, of its own."""
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), ellipse(radius)), bool)
+
+
 def mask_iou(first: Mask, second: Mask) -> float:
     """Intersection over union of two masks of one shape, 0..1; 0 when both are empty, for nothing agrees with nothing drawn.
 

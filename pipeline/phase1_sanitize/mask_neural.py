@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from pipeline.raster import ellipse
+from pipeline.raster import widened
 from pipeline.steps import MaskOf
 from pipeline.values import Found, Mask, Rgb
 
@@ -79,12 +78,8 @@ def _segment(cache: "ModelCache", loaded: Any, which: str, crop: Rgb, boxes: NDA
         logits = _best(output, which, len(batch))
         large = functional.interpolate(logits[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0]
         exact = ((large > 0) & _near(batch, size)).cpu().numpy()
-        masks += [_widened(one, max(LEAST_SOFT, round(soft * size / logits.shape[-1]))) if soft else one for one in exact]
+        masks += [widened(one, max(LEAST_SOFT, round(soft * size / logits.shape[-1]))) if soft else one for one in exact]
     return masks
-
-
-def _widened(mask: Mask, radius: int) -> Mask:
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), ellipse(radius)), bool)
 
 
 def _best(output: Any, which: str, count: int) -> torch.Tensor:

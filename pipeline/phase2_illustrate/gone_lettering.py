@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.phase2_illustrate.blank_plates import areas
 from pipeline.phase2_illustrate.calm_areas import Labels
-from pipeline.raster import ellipse, window
+from pipeline.raster import ellipse, widened, window
 from pipeline.values import Mask
 
 #: How far a letter's haze reaches and the widest gap between letters, pixels at 1024; how far the ground is looked at beyond the ends of a
@@ -43,7 +43,7 @@ def places(removed: Mask, lines: Sequence[NDArray[np.float32]], inside: Mask) ->
     out = []
     for line in lines:
         for area in areas([line], side / len(removed), inside):
-            letters = _widened(went & area, HAZE * unit) & _widened(area, HAZE * unit / 2) & inside
+            letters = widened(went & area, HAZE * unit) & widened(area, HAZE * unit / 2) & inside
             (ground,) = areas([_longer(line)], side / len(removed), inside)
             out.append(Place(letters, ground & ~letters))
     return [place for place in out if place.letters.any()]
@@ -55,10 +55,6 @@ def _longer(line: NDArray[np.float32]) -> NDArray[np.float32]:
     length, height = float(np.linalg.norm(b + c - a - d)) / 2, float(np.linalg.norm(d + c - a - b)) / 2
     more = (b + c - a - d) / max(1e-6, 2 * length) * min(BEYOND * height, CLOSE_BY * length)
     return np.array([a - more, b + more, c + more, d - more], np.float32)
-
-
-def _widened(area: Mask, radius: float) -> Mask:
-    return np.asarray(cv2.dilate(area.astype(np.uint8), ellipse(radius)), bool)
 
 
 def filled(labels: Labels, lettering: Sequence[Place], nothing: int) -> Labels:

@@ -29,10 +29,10 @@ class Worker:
         return Limits(int(self.environment.max_input_mb * 1e6), given.max_pixels, given.max_side, given.decode_seconds)
 
 
-def start(environment: Environment, settings: Settings) -> Worker:
-    """Build the engine and read the bucket's configuration. Raises `MODELS_MISSING`, `DELIVERY_FAILED` (half a bucket)."""
+def bucket_of(environment: Environment) -> Bucket | None:
+    """The bucket that the environment configures, or None. Raises `DELIVERY_FAILED` (half a bucket)."""
     secret = environment.bucket_secret_access_key
-    bucket = configured_bucket(
+    return configured_bucket(
         endpoint_url=environment.bucket_endpoint_url,
         access_key=environment.bucket_access_key_id,
         secret_key=secret.get_secret_value() if secret else None,
@@ -43,6 +43,11 @@ def start(environment: Environment, settings: Settings) -> Worker:
         public_base_url=environment.public_base_url,
         addressing=environment.bucket_addressing,
     )
+
+
+def start(environment: Environment, settings: Settings) -> Worker:
+    """Build the engine and read the bucket's configuration. Raises `MODELS_MISSING`, `DELIVERY_FAILED` (half a bucket)."""
+    bucket = bucket_of(environment)
     steps = engines.build(environment, settings)
     log.info("engine_ready", engine=steps.name, models=dict(steps.models), expected_seconds=dict(steps.expected_seconds))
     return Worker(environment, settings, steps, bucket)
