@@ -34,7 +34,8 @@ class Witness:
 
 
 def violations(page: Page) -> list[tuple[str, str, list[Any]]]:
-    """What axe calls serious or critical."""
+    """What axe calls serious or critical, once nothing on the page is half-way between two colours."""
+    page.wait_for_function("() => document.getAnimations().every(each => each.playState !== 'running')")
     found = Axe().run(page).response["violations"]
     return [
         (rule["id"], rule["help"], [node["target"] for node in rule["nodes"]][:5])
