@@ -79,7 +79,7 @@ class RunPod:
             if path is not None:
                 job[key] = base64.b64encode(await asyncio.to_thread(read_file, path)).decode()
         if self.listening:
-            self.heard[task.key] = asyncio.get_running_loop().create_future()
+            self.heard[task.sending] = asyncio.get_running_loop().create_future()
         return await self.endpoint.submit(job, self.webhook(task))
 
     async def answer(self, task: Task, remote: str) -> Answer:
@@ -88,12 +88,12 @@ class RunPod:
         async def look() -> Answer | None:
             return answer_of(await self.endpoint.status(remote))
 
-        if self.listening and task.key not in self.heard:
-            self.heard[task.key] = asyncio.get_running_loop().create_future()
+        if self.listening and task.sending not in self.heard:
+            self.heard[task.sending] = asyncio.get_running_loop().create_future()
         try:
-            return await _looked(look, self.heard.get(task.key))
+            return await _looked(look, self.heard.get(task.sending))
         finally:
-            self.heard.pop(task.key, None)
+            self.heard.pop(task.sending, None)
 
     async def cancel(self, remote: str) -> Answer | None:
         """See `Engine.cancel`."""
@@ -134,7 +134,7 @@ class Pod:
     async def send(self, task: Task) -> str:
         """See `Engine.send`. The Idempotency-Key makes of a job that is sent twice one job."""
         files = {name: await asyncio.to_thread(read_file, path) for name, path in (("file", task.photo), ("matte", task.matte)) if path}
-        headers = self._headers | {"Idempotency-Key": f"{task.key}-{task.tries}"}
+        headers = self._headers | {"Idempotency-Key": task.sending}
 
         async def once() -> str:
             form = aiohttp.FormData({"options": json.dumps(dict(task.keys))})

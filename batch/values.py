@@ -52,6 +52,11 @@ class Task:
     tries: int
     remote: str | None = None
 
+    @property
+    def sending(self) -> str:
+        """A name for this try of the task: an answer to an earlier one that arrives late is none to it."""
+        return f"{self.key}-{self.tries}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

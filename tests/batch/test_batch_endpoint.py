@@ -269,6 +269,10 @@ def test_watching_picks_up_only_what_is_new_and_whole(plane, manifest, tmp_path)
         (["--concurrency", "0"], "--concurrency"),
         (["--set", "sizes=1"], "did you mean 'size'"),
         (["--endpoint", "a/b"], "--endpoint must be local"),
+        (["--endpoint", "http://"], "--endpoint must be local"),
+        (["--endpoint", "http://127.0.0.1:99999"], "--endpoint must be local"),
+        (["--webhook", "http://"], "--webhook must be an http or https address"),
+        (["--price", "inf"], "--price must be a finite number"),
         (["--nonsense"], "--help lists every option"),
     ],
 )
@@ -284,7 +288,7 @@ def test_no_key_is_said(batch, manifest):
     assert ended.status == 2 and "RUNPOD_API_KEY is not set" in ended.err
 
 
-@pytest.mark.parametrize("source", ["none", "file.txt", "https://example.com/a.jpg", "s3://bucket/x"])
+@pytest.mark.parametrize("source", ["", "none", "file.txt", "https://example.com/a.jpg", "s3://bucket/x"])
 def test_a_source_that_is_none_is_said(batch, tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").touch()
