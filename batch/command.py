@@ -128,6 +128,8 @@ def _checked(
         raise WrongUse("--webhook and --listen are RunPod's; --endpoint must be the id of an endpoint.")
     if webhook is not None and not (is_url(webhook, "http", "https") and _has_host(webhook)):
         raise WrongUse("--webhook must be an http or https address.")
+    if webhook is not None and listen is not None and {"?", "#"} & set(webhook):
+        raise WrongUse("--webhook with --listen must have no query; the name of each picture is added to its path.")
     if output.exists() and not output.is_dir():
         raise WrongUse(f"-o {shown(str(output), 200)}: is a file; name a folder.")
 

@@ -44,7 +44,7 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
     async def once() -> Made:
         try:
             return await request()
-        except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as fault:
+        except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as fault:
             raise PassingError(_told(fault)) from fault
 
     try:
@@ -69,6 +69,8 @@ def _told(fault: Exception) -> str:
     """A fault of the transport in words, without the address, which may hold a signature."""
     if isinstance(fault, aiohttp.ClientConnectorError):
         return f"it takes no connection ({reason(fault.os_error)})"
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return "it sends from address to address" if isinstance(fault, aiohttp.TooManyRedirects) else "its answer is not HTTP"
     return "it does not answer in time" if isinstance(fault, TimeoutError) else "it closed the connection"
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from batch.values import WrongUse
 from delivery import safe_prefix
 from pipeline.errors import Code, JobError
+from pipeline.intake.fetch import is_url
 from pipeline.job import Job, read
 from pipeline.palette import shown
 from pipeline.text_fields import value
@@ -107,6 +108,8 @@ def _checked(number: int, count: int, row: dict[str, Any], settings: Mapping[str
     left = {key: given for key, given in keys.items() if key not in files}
     for key in files.keys() & {key for key, base64 in PATHS.items() if base64 in left}:
         raise JobError(Code.INVALID_INPUT, f"Give exactly one of {key} and {PATHS[key]}.")
+    if isinstance(url := left.get("palette_from_url"), str) and not is_url(url, "http", "https", "s3"):
+        raise JobError(Code.INVALID_INPUT, f"palette_from_url: must be an http(s) or s3 address, not '{shown(url, 200)}'")
     read(left | {PATHS[key]: _ELSEWHERE for key in files})
     return Line(number, name, left, files)
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from batch.protocol import LASTING
 from pipeline.errors import Code
+from pipeline.palette import shown
 
 
 class WrongUse(Exception):  # noqa: N818 - a refusal, not a fault
@@ -77,8 +78,8 @@ def failed(error: str, seconds: float = 0.0) -> Answer:
     code = error.partition(":")[0]
     if code not in Code.__members__:
         lines = error.strip().splitlines() or ["the endpoint gave no reason"]
-        return Answer(error=f"{Code.INTERNAL}: {lines[-1].strip()[:500]}", seconds=seconds, passing=True)
-    return Answer(error=" ".join(error.split())[:1000], seconds=seconds, passing=code not in LASTING)
+        return Answer(error=f"{Code.INTERNAL}: {shown(lines[-1].strip(), 500)}", seconds=seconds, passing=True)
+    return Answer(error=shown(" ".join(error.split()), 1000), seconds=seconds, passing=code not in LASTING)
 
 
 #: Key of the result → the file's name.

@@ -28,7 +28,7 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
             return web.Response(status=404)
         try:
             told = json.loads(await request.read())
-        except ValueError:
+        except (ValueError, RecursionError):
             return web.Response(status=400)
         answer = answer_of(State.model_validate(told)) if isinstance(told, dict) else None
         heard = engine.heard.get(request.match_info["task"])

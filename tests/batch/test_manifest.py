@@ -43,6 +43,7 @@ BAD = {
     "ids inside": ("a.jsonl", b'{"id": "a/b", "image_url": "https://a/b"}\n{"id": "a", "image_url": "https://a/c"}', "line 2", "one inside the other"),
     "unsafe id": ("a.jsonl", b'{"id": "../a", "image_url": "https://a/b"}', "line 1", "id contains a segment of dots"),
     "missing file": ("a.jsonl", b'{"image_url": "photos/none.jpg"}', "line 1", "image_url: there is no file 'photos/none.jpg'"),
+    "palette's file": ("a.jsonl", b'{"image_url": "https://a/b", "palette_from_url": "c.jpg"}', "line 1", "palette_from_url: must be an http(s) or s3"),
     "other scheme": ("a.jsonl", b'{"image_url": "ftp://a/b.jpg"}', "line 1", "no http(s) or s3 address"),
     "bad palette": ("a.jsonl", b'{"image_url": "https://a/b", "palette_hex_list": ["red", "blue"]}', "line 1", "palette"),
 }  # fmt: skip
