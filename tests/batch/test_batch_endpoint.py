@@ -175,16 +175,12 @@ def test_a_late_answer_to_an_earlier_try_is_none_to_the_next(plane, batch, manif
     """And what else arrives at the receiver: nobody's secret, no JSON, a job that nobody waits for."""
 
     def answer(job):
-        secret, _, sending = job["webhook"].rpartition("/")
-        first = plane.sent[0][1]["webhook"]
+        secret, first = job["webhook"].rpartition("/")[0], plane.sent[0][1]["webhook"]
         if len(plane.sent) == 1:
             return {"error": "GPU_OUT_OF_MEMORY: The card's memory is full."}
-        told = [
-            post(first, b'{"status": "FAILED", "error": "NO_VEHICLE: late."}'),
-            post(job["webhook"], b"["),
-            post(f"{secret}/none", b"{}"),
-        ]
-        seen.extend([*told, post(job["webhook"].replace(secret, secret[:-1]), b"{}")])
+        seen.append(post(first, b'{"status": "FAILED", "error": "NO_VEHICLE: late."}'))
+        seen.extend([post(job["webhook"], b"["), post(f"{secret}/none", b"{}")])
+        seen.append(post(job["webhook"].replace(secret, secret[:-1]), b"{}"))
         return {"output": result()}
 
     def post(url, body):
