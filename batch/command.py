@@ -253,7 +253,11 @@ async def _keep_writing(options: Options, ledger: Ledger) -> None:
         if ledger.changes == answers:
             continue
         answers, began = ledger.changes, time.monotonic()
-        await asyncio.to_thread(results.write, options.folder, ledger, options.source.shown)
+        writing = asyncio.create_task(asyncio.to_thread(results.write, options.folder, ledger, options.source.shown))
+        try:
+            await asyncio.shield(writing)
+        finally:  # a thread cannot be cancelled, and the last writing must not meet this one
+            await writing
         took = time.monotonic() - began
 
 

@@ -1,10 +1,12 @@
 """Folders as they are found on real disks, as a source and as the place for what comes out."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from batch import command, results
 from tests.batch.test_batch_endpoint import photo
 
 
@@ -53,3 +55,20 @@ def test_what_cannot_be_stored_is_one_sentence(plane, batch, manifest, tmp_path,
     (tmp_path / "out" / name).rename(tmp_path / "away")
     ended = batch(given)
     assert ended.status == 0 and len(plane.sent) == len(ended.rows) == 2
+
+
+def test_the_last_writing_of_results_waits_for_the_one_that_goes_on(plane, batch, manifest, monkeypatch):
+    at_work, most, write = [], [], results.write
+
+    def slowly(*given):
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(1.0)
+        write(*given)
+        at_work.pop()
+
+    plane.seconds = 0.5
+    monkeypatch.setattr(command, "_RESULTS_EVERY", 0.2)
+    monkeypatch.setattr(results, "write", slowly)
+    ended = batch(manifest(count=2))
+    assert ended.status == 0 and len(most) == 2 and max(most) == 1
