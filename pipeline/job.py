@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
 
 from pipeline import palette as palettes
@@ -60,6 +60,13 @@ def _nameable(label: str) -> str:
     return label
 
 
+def _whole(number: object) -> object:
+    """A literal number is compared by value, and True is equal to 1."""
+    if type(number) is not int:
+        raise ValueError("must be a whole number")
+    return number
+
+
 def _unique(items: list[Any]) -> list[Any]:
     return list(dict.fromkeys(items))
 
@@ -67,11 +74,12 @@ def _unique(items: list[Any]) -> list[Any]:
 Color = Annotated[str, AfterValidator(_hex)]
 Output = Literal["svg", "png", "report", "intermediates", "pdf"]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Schema = Annotated[Literal[1], BeforeValidator(_whole)]
 Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class StrokeSpec(_Strict):
@@ -108,7 +116,7 @@ def _once(locks: list[ColorLockSpec]) -> list[ColorLockSpec]:
 class Job(_Strict):
     """One picture to make. Boxes are fractions of the upright photo."""
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema", description="version of this contract")
+    schema_version: Schema = Field(SCHEMA, alias="schema", description="version of this contract")
     image_url: str | None = Field(None, min_length=1, max_length=8192, description="http(s) or s3://bucket/key")
     image_base64: str | None = Field(None, min_length=1, description="base64 or a data URI")
     palette_hex_list: list[str] | str | None = Field(None, description="2 to 64 colours; a list, or one comma-separated string")
@@ -300,14 +308,14 @@ def _sentence(error: ValidationError) -> str:
         inner: dict[object, type[BaseModel]] = {"stroke": StrokeSpec, "color_locks": ColorLockSpec}
         fields = (inner.get(first["loc"][0], Job) if len(first["loc"]) > 1 else Job).model_fields
         known = [field.alias or name for name, field in fields.items()]
-        near = difflib.get_close_matches(str(first["loc"][-1])[:80], known, 1, 0)
+        near = difflib.get_close_matches(str(first["loc"][-1])[:80].lower(), known, 1, 0)
         unknown = palettes.shown(place, 80)
         return f"Unknown key '{unknown}'; did you mean {near[0]!r}?" if near else f"Unknown key '{unknown}'."
     if place == "schema":
         given = first["input"]
         named = f"Schema {given}" if type(given) is int and abs(given) < 10**6 else "This schema"
         return f"{named} is not supported; this worker speaks schema {SCHEMA}."
-    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    reason = "must be an object" if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{place}: {reason}." if place else f"{reason[0].upper()}{reason[1:]}."
 
 
