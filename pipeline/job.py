@@ -16,6 +16,7 @@ from pipeline import palette as palettes
 from pipeline.errors import Code, JobError
 from pipeline.input_limits import check_values
 from pipeline.library import SHIPPED, Library
+from pipeline.stored_keys import safe_prefix
 
 #: Version of the contract spoken here. Keys may be added within one; meanings change only with the next.
 SCHEMA: Final = 1
@@ -61,10 +62,8 @@ def _nameable(label: str) -> str:
 
 
 def _whole(number: object) -> object:
-    """A literal number is compared by value, and True is equal to 1."""
-    if type(number) is not int:
-        raise ValueError("must be a whole number")
-    return number
+    """Not True, which is equal to 1; a literal is compared by value."""
+    return number if type(number) is int else None
 
 
 def _unique(items: list[Any]) -> list[Any]:
@@ -74,7 +73,6 @@ def _unique(items: list[Any]) -> list[Any]:
 Color = Annotated[str, AfterValidator(_hex)]
 Output = Literal["svg", "png", "report", "intermediates", "pdf"]
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Schema = Annotated[Literal[1], BeforeValidator(_whole)]
 Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 
@@ -116,7 +114,7 @@ def _once(locks: list[ColorLockSpec]) -> list[ColorLockSpec]:
 class Job(_Strict):
     """One picture to make. Boxes are fractions of the upright photo."""
 
-    schema_version: Schema = Field(SCHEMA, alias="schema", description="version of this contract")
+    schema_version: Annotated[Literal[1], BeforeValidator(_whole)] = Field(SCHEMA, alias="schema", description="version of this contract")
     image_url: str | None = Field(None, min_length=1, max_length=8192, description="http(s) or s3://bucket/key")
     image_base64: str | None = Field(None, min_length=1, description="base64 or a data URI")
     palette_hex_list: list[str] | str | None = Field(None, description="2 to 64 colours; a list, or one comma-separated string")
@@ -347,6 +345,8 @@ def _validated(raw: Mapping[str, Any]) -> Job:
         job = Job.model_validate(dict(raw))
     except ValidationError as error:
         raise JobError(Code.INVALID_INPUT, _sentence(error)) from None
+    if job.output_prefix is not None:
+        _ = safe_prefix(job.output_prefix)
     if job.background in ("remove", "keep"):
         return job
     try:

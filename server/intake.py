@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from delivery import safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.intake.data_uri import decode_base64
 from pipeline.intake.photo import sniff
@@ -47,8 +46,6 @@ def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
         raise JobError(Code.INVALID_INPUT, "delivery: inline has no use here, where GET /api/v1/jobs/{id}/output/svg gives the files.")
     if job.delivery == "s3" and pod.environment.bucket_name is None:
         raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME.")
-    if job.output_prefix is not None:
-        _ = safe_prefix(job.output_prefix)
     pictures = {
         files.PICTURE: submission.file or _decoded(job.image_base64, pod.max_bytes),
         files.MATTE: submission.matte or _decoded(job.matte_base64, pod.max_bytes),

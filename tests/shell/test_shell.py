@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delivery import Artifact, deliver_local, local_urls, safe_prefix
+from delivery import Artifact, deliver_local, local_urls
 from pipeline import service
 from pipeline.sample import scene
 from pipeline.shell import console, illustrate, phases
+from pipeline.stored_keys import safe_prefix
 from tests.support.pictures import save
 from tests.support.signals import hears_interrupts
 
