@@ -77,7 +77,7 @@ class Heads:
 
         async def head_alone(message: Message) -> None:
             scope["method"] = "HEAD"  # by which the server knows that no body follows
-            await send(message | {"body": b""} if message["type"] == "http.response.body" else message)
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
         scope["method"] = "GET"  # in place, so that the guard learns which route it was
         try:
