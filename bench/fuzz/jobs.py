@@ -13,11 +13,12 @@ from types import FrameType
 from typing import Any
 
 from bench.fuzz.tally import GROWTH, SLOWEST, Tally, peak
-from delivery import bucket_from_s3_config, safe_prefix
+from delivery import bucket_from_s3_config
 from pipeline.errors import Code, JobError
 from pipeline.intake.data_uri import decode_base64
 from pipeline.intake.fetch import check_endpoint
 from pipeline.job import Job, read
+from pipeline.stored_keys import safe_prefix
 
 #: Planted where secrets and private texts stand; no sentence may hold it.
 SECRET = "pLaNtEd-5ecret"
