@@ -245,9 +245,8 @@ def _resolve(host: str, port: int, **_: object) -> list[Any]:
 
 def _read_job(raw: Any) -> None:
     job = read(raw)
-    for by_alias in (True, False):
-        if (again := read(job.model_dump(by_alias=by_alias))) != job:
-            raise AssertionError(f"not stable: {job!r} became {again!r}")
+    if (again := read(job.model_dump(by_alias=True))) != job:
+        raise AssertionError(f"not stable: {job!r} became {again!r}")
 
 
 def _read_s3_config(raw: Any) -> None:
