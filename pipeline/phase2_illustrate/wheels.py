@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
-from scipy.signal import find_peaks
 
 from pipeline.color import lightness
+from pipeline.phase2_illustrate.peaks import peaks
 from pipeline.raster import bounds
 from pipeline.values import Box, Mask, Rgb
 
@@ -67,8 +67,8 @@ def wheels(rgb: Rgb, inside: Mask) -> Mask:
     light = np.asarray(cv2.GaussianBlur(lightness(rgb), (0, 0), 1.5 * len(rgb) / 1024), np.float32)
     lowest = np.where(inside.any(0), len(inside) - 1 - inside[::-1].argmax(0), y0).astype(np.float32)
     lowest = cv2.blur(lowest[None], (9, 1))[0]
-    feet, _ = find_peaks(np.pad(lowest, 1, constant_values=y0), prominence=PROMINENT * height, distance=max(1.0, APART * width))
-    tried = [best for foot in feet - 1 if (best := _best_on(int(foot), light, lowest, place)) is not None]
+    feet = peaks(np.pad(lowest, 1, constant_values=y0), PROMINENT * height, max(1.0, APART * width)) - 1
+    tried = [best for foot in feet if (best := _best_on(int(foot), light, lowest, place)) is not None]
     for _, (x, y, rx, ry) in sorted((best for best in tried if best[0] >= SURE), key=lambda best: -best[0]):
         wheel = np.zeros(inside.shape, np.uint8)
         cv2.ellipse(wheel, (round(x), round(y)), (round(rx), round(ry)), 0, 0, 360, 1, -1)
