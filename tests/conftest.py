@@ -9,6 +9,8 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+# Test processes share the cores already; torch's further threads spin while they wait for one, and tiny networks gain nothing by them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
