@@ -120,8 +120,8 @@ def trained(server: Server) -> None:
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w") as archive:
             for k in range(5):
-                archive.writestr(f"car{k}.photo.jpg", photo)
-                archive.writestr(f"car{k}.svg", drawings)
+                archive.writestr(f"photos/car{k}.jpg", photo)
+                archive.writestr(f"drawings/car{k}.svg", drawings)
         file.seek(0)
         server.client.post("/api/v1/training/pairs", files={"file": ("pairs.zip", file)}).raise_for_status()
     server.client.post("/api/v1/training", json={"name": "flat", "epochs": 3}).raise_for_status()
