@@ -116,12 +116,12 @@ def finished(server: Server, size: int = 1024) -> str:
 
 def trained(server: Server) -> None:
     """A style that a stand-in for the builder has trained."""
-    photo, drawings = (ROOT / "server" / "sample.jpg").read_bytes(), b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    photo, drawing = save(Image.new("RGB", (96, 64), "grey"), "PNG"), b"<svg xmlns='http://www.w3.org/2000/svg'/>"
     with tempfile.TemporaryFile() as file:
         with zipfile.ZipFile(file, "w") as archive:
             for k in range(5):
-                archive.writestr(f"photos/car{k}.jpg", photo)
-                archive.writestr(f"drawings/car{k}.svg", drawings)
+                archive.writestr(f"photos/car{k}.png", photo)
+                archive.writestr(f"drawings/car{k}.svg", drawing)
         file.seek(0)
         server.client.post("/api/v1/training/pairs", files={"file": ("pairs.zip", file)}).raise_for_status()
     server.client.post("/api/v1/training", json={"name": "flat", "epochs": 3}).raise_for_status()
