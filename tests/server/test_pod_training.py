@@ -165,7 +165,18 @@ def test_what_fails_says_why(pod: Server) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"name": "../x"}, {"name": ""}, {"name": "-x"}, {"epochs": 0}, {"rank": "many"}, {"config": "/etc/passwd"}, {"rate": float("inf")}],
+    [
+        {"name": "../x"},
+        {"name": ""},
+        {"name": "-x"},
+        {"epochs": 0},
+        {"rank": "many"},
+        {"rank": "8"},
+        {"epochs": True},
+        {"anew": 1},
+        {"config": "/etc/passwd"},
+        {"rate": float("inf")},
+    ],
     ids=str,
 )
 def test_options_are_checked(pod: Server, options: dict[str, Any]) -> None:
