@@ -148,6 +148,7 @@ def states(page: Page, address: str, done: str, failed: str, locked: str, traine
         group.evaluate("e => { e.open = true }")
     yield "every setting unfolded"
     page.get_by_role("button", name="Use the sample").click()
+    page.get_by_role("button", name="Set a vehicle box").click()
     page.locator(".box").wait_for()
     yield "photo with a vehicle box"
     page.get_by_label("Working size").select_option("8192")
