@@ -94,6 +94,17 @@ def tiny_volume(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     return folder
 
 
+@pytest.fixture(scope="module")
+def small_windows() -> Iterator[None]:
+    """LaMa, which is as large as the published one, is shown 256 pixels of a hole's surroundings at most: a sixteenth of the work."""
+    from pipeline.phase1_sanitize import inpaint_neural
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inpaint_neural, "LARGEST_WINDOW", 256)
+        patch.setattr(inpaint_neural, "LEAN_WINDOW", 128)
+        yield
+
+
 @pytest.fixture(scope="session")
 def engine() -> service.Worker:
     """A worker with the classical engine, no bucket, no environment of this machine."""

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import service
+from pipeline import service, settings
 from pipeline.errors import Code, JobError
 from pipeline.progress import Progress
 from pipeline.sample import scene
 from tests.support.pictures import save
+from tests.support.quick import CONFIG
 
 SMALL = {"size": 1024, "remove": []}
 
@@ -26,6 +27,18 @@ def encoded(image: Image.Image, kind="PNG") -> str:
 @pytest.fixture(scope="session")
 def sample():
     return scene(seed=5, width=601, height=397)  # sizes that are no multiples of 8
+
+
+@pytest.fixture(scope="session")
+def matte(sample) -> str:
+    """The true one, for jobs that need not look for the vehicle."""
+    return encoded(Image.fromarray((sample.mask * 255).astype(np.uint8)))
+
+
+@pytest.fixture
+def worker(worker):
+    """Nobody looks at the drawings here."""
+    return replace(worker, settings=settings.load(CONFIG))
 
 
 @pytest.fixture
@@ -62,8 +75,7 @@ def test_the_jobs_matte_wins_over_the_alpha_channel(do, sample):
 
 
 @pytest.mark.parametrize("background", ["remove", "keep", "#FF00FF"])
-def test_backgrounds(do, sample, background):
-    matte = encoded(Image.fromarray((sample.mask * 255).astype(np.uint8)))
+def test_backgrounds(do, matte, background):
     result = do(background=background, matte_base64=matte, outputs=["svg", "png", "intermediates"])
     svg = Path(result["svg_url"].removeprefix("file://")).read_text()
     preview = np.asarray(Image.open(result["png_url"].removeprefix("file://")))
@@ -81,8 +93,7 @@ def test_backgrounds(do, sample, background):
     assert result["quality"]["off_palette_colors"] == 0
 
 
-def test_the_preview_holds_no_colour_that_is_not_in_the_svg(do, sample):
-    matte = encoded(Image.fromarray((sample.mask * 255).astype(np.uint8)))
+def test_the_preview_holds_no_colour_that_is_not_in_the_svg(do, matte):
     result = do(palette_hex_list="000000,FFFFFF,FF0000", matte_base64=matte, stroke={"mode": "none"}, outputs=["svg", "png"])
     preview = np.asarray(Image.open(result["png_url"].removeprefix("file://")))
     solid = preview[preview[..., 3] == 255][:, :3].astype(int)
@@ -106,7 +117,7 @@ def test_a_job_that_takes_too_long_ends_and_leaves_nothing(do, worker):
 
 
 @pytest.mark.parametrize("phase", ["fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver"])
-def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, worker, phase):
+def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, worker, matte, phase):
     progress = Progress(interval=0.0)
 
     def send(report):
@@ -114,25 +125,27 @@ def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, worker, phase)
             progress.cancelled.set()
 
     progress.send = send
+    given = {} if phase == "vehicle" else {"matte_base64": matte}
     with pytest.raises(JobError) as error:
-        do(progress=progress)
+        do(progress=progress, **given)
     assert error.value.code is Code.CANCELLED
     assert not worker.environment.output_dir.exists()
 
 
-def test_a_failed_upload_fails_the_job(worker, sample, s3_service):
+def test_a_failed_upload_fails_the_job(worker, sample, matte, s3_service):
     bucket = replace(s3_service.new_bucket(), name="no-such-bucket-here", max_attempts=1)
-    raw = {"image_base64": encoded(Image.fromarray(sample.rgb)), **SMALL}
+    raw = {"image_base64": encoded(Image.fromarray(sample.rgb)), "matte_base64": matte, **SMALL}
     with pytest.raises(JobError) as error:
         service.perform("up", raw, replace(worker, bucket=bucket), Progress())
     assert error.value.code is Code.DELIVERY_FAILED
     assert bucket.secret_key not in str(error.value)
 
 
-def test_a_photo_from_the_configured_bucket(worker, sample, s3_service):
+def test_a_photo_from_the_configured_bucket(worker, sample, matte, s3_service):
     bucket = s3_service.new_bucket()
     s3_service.client().put_object(Bucket=bucket.name, Key="in/car.png", Body=save(Image.fromarray(sample.rgb), "PNG"))
-    result = service.perform("s3-in", {"image_url": f"s3://{bucket.name}/in/car.png", **SMALL}, replace(worker, bucket=bucket), Progress())
+    job = {"image_url": f"s3://{bucket.name}/in/car.png", "matte_base64": matte, **SMALL}
+    result = service.perform("s3-in", job, replace(worker, bucket=bucket), Progress())
     assert {k.rpartition("/")[2] for k in s3_service.objects(bucket)} == {"car.png", "illustration.svg", "preview.png", "result.json"}
     assert json.loads(s3_service.objects(bucket)["s3-in/result.json"]) == result
 
