@@ -20,7 +20,7 @@ from batch.bar import Bar
 from batch.dispatch import Rules, Run
 from batch.endpoint import endpoint_of
 from batch.engines import Engine, Pod, RunPod
-from batch.http import TIMEOUT
+from batch.http import session_of_many
 from batch.ledger import Ledger
 from batch.source import Source, source_of
 from batch.values import Unavailable, WrongUse
@@ -194,7 +194,7 @@ async def _engine(options: Options, session: aiohttp.ClientSession, secret: str)
 
 async def _run(options: Options, ledger: Ledger, began: float) -> int:
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0)))
+        session = await stack.enter_async_context(session_of_many())
         engine = await stack.enter_async_context(_engine(options, session, ledger.secret))
         many = engine.concurrency if options.concurrency is None or options.endpoint == "local" else options.concurrency
         bar = stack.enter_context(Bar(ledger, priced=options.price > 0))

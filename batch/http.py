@@ -17,6 +17,11 @@ TIMEOUT = aiohttp.ClientTimeout(total=120, connect=15)
 PATIENCE, LONGEST_PAUSE = 240.0, 20.0
 
 
+def session_of_many() -> aiohttp.ClientSession:
+    """A session without a limit of its own on connections, and without cookies, which no server here needs."""
+    return aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
+
+
 class PassingError(Exception):
     """A request that may succeed later; `wait`: the seconds that the server asked for."""
 

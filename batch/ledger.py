@@ -179,15 +179,19 @@ class Ledger:
         """A task is at no endpoint and has no answer: it waits again."""
         self._db.execute("UPDATE tasks SET state = 'waiting', remote = NULL WHERE key = ?", (key,))
 
-    def answered(self, key: str, answer: Answer, cost: float, now: float, again_at: float | None) -> None:
-        """Record an answer. `again_at`: when a failure that may pass is tried again; None where it is not."""
-        state = "answered" if answer.error is None else "failed" if again_at is None else "waiting"
+    def answered(
+        self, key: str, answer: Answer, cost: float, now: float, *, again_at: float | None = None, shown: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record an answer. `again_at`: when a failure that may pass is tried again; None where it is not. `shown` where the task's files
+        are here already."""
+        made, missed = "answered" if shown is None else "completed", "failed" if again_at is None else "waiting"
+        state = made if answer.error is None else missed
         self._db.execute(
             "UPDATE tasks SET state = ?, remote = CASE ? WHEN 'answered' THEN remote END, tries = tries + 1, not_before = ?, result = ?,"
-            " files = ?, error = ?, passing = ?, seconds = seconds + ?, cost = cost + ?, ended = ? WHERE key = ?",
+            " files = ?, shown = ?, error = ?, passing = ?, seconds = seconds + ?, cost = cost + ?, ended = ? WHERE key = ?",
             (
-                state, state, again_at or 0.0, None if answer.result is None else json.dumps(answer.result),
-                json.dumps(dict(answer.files)), answer.error, answer.passing, answer.seconds, cost, now, key,
+                state, state, again_at or 0.0, None if answer.result is None else json.dumps(answer.result), json.dumps(dict(answer.files)),
+                None if shown is None else json.dumps(dict(shown)), answer.error, answer.passing, answer.seconds, cost, now, key,
             ),
         )  # fmt: skip
         self.spent, self.answers, self.changes = self.spent + cost, self.answers + 1, self.changes + 1
@@ -210,11 +214,9 @@ class Ledger:
         """The ids of a task's items that have not got its files yet."""
         return [row[0] for row in self._db.execute("SELECT id FROM items WHERE task = ? AND NOT placed", (key,))]
 
-    def placed(self, ids: Iterable[str]) -> None:
-        """These items have their files."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("UPDATE items SET placed = 1 WHERE id = ?", [(each,) for each in ids])
+    def placed(self, key: str) -> None:
+        """All of a task's items have its files."""
+        self._db.execute("UPDATE items SET placed = 1 WHERE task = ? AND NOT placed", (key,))
         self.changes += 1
 
     def late(self, since: int = 0) -> list[str]:

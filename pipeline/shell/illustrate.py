@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from delivery import RESULT_NAME, safe_prefix
+from delivery import RESULT_NAME
 from pipeline import log, service, settings
 from pipeline.errors import Code, JobError
 from pipeline.intake.fetch import is_url
 from pipeline.progress import Progress, Report
 from pipeline.shell.console import check_folder, read_file, run_app, say
+from pipeline.stored_keys import safe_prefix
 from pipeline.text_fields import value
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
