@@ -57,6 +57,17 @@ def volume(tiny_volume, tmp_path_factory) -> Path:
     return copy
 
 
+def test_without_torch_a_network_is_refused_in_one_sentence(volume, config, monkeypatch):
+    """As a machine is that installed the classical engine alone."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    environment = settings.environment({"ENGINE": "classical", "MODEL_VOLUME_PATH": str(volume)})
+    wanted = settings.load(config)
+    steps = wanted.steps.model_copy(update={"matte": "neural"})
+    with pytest.raises(JobError, match="txt, and torch is not there") as caught:
+        engines.build(environment, wanted.model_copy(update={"steps": steps}))
+    assert caught.value.code is Code.MODELS_MISSING and caught.value.fatal
+
+
 def change(volume: Path, name: str, how) -> None:
     path = volume / "models" / name / "model.safetensors"
     tensors = load_file(path)
