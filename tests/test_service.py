@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import service, settings
+from pipeline import service
 from pipeline.errors import Code, JobError
 from pipeline.progress import Progress
 from pipeline.sample import scene
 from tests.support.pictures import save
-from tests.support.quick import CONFIG
 
 SMALL = {"size": 1024, "remove": []}
 
@@ -36,16 +35,10 @@ def matte(sample) -> str:
 
 
 @pytest.fixture
-def worker(worker):
-    """Nobody looks at the drawings here."""
-    return replace(worker, settings=settings.load(CONFIG))
-
-
-@pytest.fixture
-def do(worker, sample):
+def do(quick_worker, sample):
     def run(image=None, progress=None, **more):
         picture = encoded(image or Image.fromarray(sample.rgb))
-        return service.perform("job-7", {"image_base64": picture, **SMALL, **more}, worker, progress or Progress())
+        return service.perform("job-7", {"image_base64": picture, **SMALL, **more}, quick_worker, progress or Progress())
 
     return run
 
@@ -102,7 +95,7 @@ def test_the_preview_holds_no_colour_that_is_not_in_the_svg(do, matte):
     assert exact.mean() > 0.97  # antialiased boundaries are the rest
 
 
-def test_a_job_that_takes_too_long_ends_and_leaves_nothing(do, worker):
+def test_a_job_that_takes_too_long_ends_and_leaves_nothing(do, quick_worker):
     class Clock:
         now = 0.0
 
@@ -113,11 +106,11 @@ def test_a_job_that_takes_too_long_ends_and_leaves_nothing(do, worker):
     with pytest.raises(JobError) as error:
         do(progress=Progress(clock=Clock(), deadline=6.0))
     assert error.value.code is Code.TIMED_OUT
-    assert not worker.environment.output_dir.exists()
+    assert not quick_worker.environment.output_dir.exists()
 
 
 @pytest.mark.parametrize("phase", ["fetch", "vehicle", "sanitize", "illustrate", "enforce", "vectorize", "deliver"])
-def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, worker, matte, phase):
+def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, quick_worker, matte, phase):
     progress = Progress(interval=0.0)
 
     def send(report):
@@ -129,23 +122,23 @@ def test_a_cancelled_job_ends_in_any_phase_and_leaves_nothing(do, worker, matte,
     with pytest.raises(JobError) as error:
         do(progress=progress, **given)
     assert error.value.code is Code.CANCELLED
-    assert not worker.environment.output_dir.exists()
+    assert not quick_worker.environment.output_dir.exists()
 
 
-def test_a_failed_upload_fails_the_job(worker, sample, matte, s3_service):
+def test_a_failed_upload_fails_the_job(quick_worker, sample, matte, s3_service):
     bucket = replace(s3_service.new_bucket(), name="no-such-bucket-here", max_attempts=1)
     raw = {"image_base64": encoded(Image.fromarray(sample.rgb)), "matte_base64": matte, **SMALL}
     with pytest.raises(JobError) as error:
-        service.perform("up", raw, replace(worker, bucket=bucket), Progress())
+        service.perform("up", raw, replace(quick_worker, bucket=bucket), Progress())
     assert error.value.code is Code.DELIVERY_FAILED
     assert bucket.secret_key not in str(error.value)
 
 
-def test_a_photo_from_the_configured_bucket(worker, sample, matte, s3_service):
+def test_a_photo_from_the_configured_bucket(quick_worker, sample, matte, s3_service):
     bucket = s3_service.new_bucket()
     s3_service.client().put_object(Bucket=bucket.name, Key="in/car.png", Body=save(Image.fromarray(sample.rgb), "PNG"))
     job = {"image_url": f"s3://{bucket.name}/in/car.png", "matte_base64": matte, **SMALL}
-    result = service.perform("s3-in", job, replace(worker, bucket=bucket), Progress())
+    result = service.perform("s3-in", job, replace(quick_worker, bucket=bucket), Progress())
     assert {k.rpartition("/")[2] for k in s3_service.objects(bucket)} == {"car.png", "illustration.svg", "preview.png", "result.json"}
     assert json.loads(s3_service.objects(bucket)["s3-in/result.json"]) == result
 
