@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from batch.engines import RunPod, answer_of
-from batch.http import reason
 from batch.protocol import State
 from batch.values import Task, WrongUse
 
@@ -27,10 +26,10 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
         if not hmac.compare_digest(request.match_info["secret"].encode(), secret.encode()):
             return web.Response(status=404)
         try:
-            told = json.loads(await request.read())
-        except (ValueError, RecursionError):
+            told = State.model_validate(json.loads(await request.read()))
+        except (ValueError, RecursionError):  # a wrong answer is pydantic's ValidationError, a ValueError
             return web.Response(status=400)
-        answer = answer_of(State.model_validate(told)) if isinstance(told, dict) else None
+        answer = answer_of(told)
         heard = engine.heard.get(request.match_info["task"])
         if answer is not None and heard is not None and not heard.done():
             heard.set_result(answer)
@@ -44,11 +43,11 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
         try:
             await web.TCPSite(runner, "0.0.0.0", port).start()  # RunPod calls from outside
         except OSError as error:
-            raise WrongUse(f"--listen {port}: the port cannot be used: {reason(error)}.") from error
+            raise WrongUse(f"--listen {port}: the port cannot be used: {error.strerror}.") from error
         base = (public or f"http://{_own_address(engine.endpoint.url)}:{runner.addresses[0][1]}").rstrip("/")
 
         def address(task: Task) -> str:
-            return f"{base}/{secret}/{task.sending}"
+            return f"{base}/{secret}/{task.key}"
 
         engine.webhook, engine.listening = address, True
         yield
