@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from batch.engines import RunPod, answer_of
+from batch.http import reason
 from batch.protocol import State
 from batch.values import Task, WrongUse
 
@@ -43,11 +44,11 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
         try:
             await web.TCPSite(runner, "0.0.0.0", port).start()  # RunPod calls from outside
         except OSError as error:
-            raise WrongUse(f"--listen {port}: the port cannot be used: {error.strerror}.") from error
+            raise WrongUse(f"--listen {port}: the port cannot be used: {reason(error)}.") from error
         base = (public or f"http://{_own_address(engine.endpoint.url)}:{runner.addresses[0][1]}").rstrip("/")
 
         def address(task: Task) -> str:
-            return f"{base}/{secret}/{task.key}"
+            return f"{base}/{secret}/{task.sending}"
 
         engine.webhook, engine.listening = address, True
         yield

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from pathlib import Path
 
@@ -19,9 +18,12 @@ from pipeline.errors import Code, JobError
 from pipeline.sample import scene
 from tests.support import quick
 from tests.support.pictures import save
+from tests.support.ports import free_port
+from tests.support.serving import JOB_SECONDS, until
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"size": 1024, "outputs": ["svg", "png"], "vehicle_box": [0.05, 0.2, 0.95, 0.95]}
+WHOLE = {"size": 1024, "outputs": ["svg", "png"]}
+SMALL = {**WHOLE, "vehicle_box": [0.05, 0.2, 0.95, 0.95], "remove": []}
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +50,7 @@ def run(tmp_path, job, **more):
 
 
 def test_test_input_json(tmp_path, photo):
-    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **SMALL, "vehicle_box": None}})
+    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **WHOLE}})
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "out" / "one" / "result.json").read_text())
     assert result["status"] == "completed"
@@ -96,18 +98,18 @@ def test_a_start_does_not_measure_the_processor(tmp_path):
 
 
 def test_serve_api(tmp_path, photo):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-u", str(ROOT / "handler.py"), "--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1"]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=log, stderr=log)
     try:
-        for _ in range(200):
+
+        def listens():
+            assert server.poll() is None, (tmp_path / "log").read_text()[-3000:]
             with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+                return s.connect_ex(("127.0.0.1", port)) == 0
+
+        until(listens, JOB_SECONDS)
 
         def call(job):
             request = urllib.request.Request(

@@ -30,7 +30,7 @@ from pipeline.sample import scene
 from tests.support import tiny_volume as volumes
 from tests.support.pictures import save
 
-pytestmark = pytest.mark.neural
+pytestmark = [pytest.mark.neural, pytest.mark.usefixtures("small_windows")]
 ROOT = Path(__file__).parents[1]
 #: Small enough for a processor; any box that the random detector finds is a find, and no drawing has to look like the photograph.
 SMALL = {
@@ -90,7 +90,7 @@ def everywhere(tensors):
 
 @pytest.fixture(scope="session")
 def sample():
-    return scene(seed=5, width=301, height=199)  # no multiples of 8; the fixed-size LaMa takes a quarter of the time
+    return scene(seed=5, width=601, height=397)  # sizes that are no multiples of 8
 
 
 @pytest.fixture(scope="session")

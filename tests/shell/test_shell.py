@@ -17,6 +17,7 @@ from delivery import Artifact, deliver_local, local_urls
 from pipeline import service
 from pipeline.shell import console, illustrate
 from pipeline.stored_keys import safe_prefix
+from tests.support import quick
 from tests.support.shell import ROOT, call
 from tests.support.signals import hears_interrupts
 
@@ -87,7 +88,6 @@ def test_a_matte_of_the_callers_own_is_used_as_it_is(photo, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "status"),
     [
-        (["nowhere.jpg"], "INPUT_UNREACHABLE", 2),
         ([], "INVALID_INPUT", 2),
         (["{photo}", "--frobnicate"], "INVALID_INPUT", 2),
         (["{photo}", "--size", "huge"], "INVALID_INPUT", 2),
@@ -102,12 +102,25 @@ def test_a_matte_of_the_callers_own_is_used_as_it_is(photo, tmp_path):
         (["{photo}", "--outputs", "svg,gif"], "INVALID_INPUT", 2),
         (["{photo}", "--delivery", "s3"], "INVALID_INPUT", 2),
         (["{photo}", "--config", "nowhere.yaml"], "INVALID_INPUT", 2),
-        (["{photo}", "--engine", "neural"], "MODELS_MISSING", 1),
         ([str(ROOT / "README.md")], "UNSUPPORTED_IMAGE", 2),
         (["http://127.0.0.1:9/x.jpg"], "INPUT_FORBIDDEN", 2),
     ],
 )
-def test_errors_end_with_their_code_and_write_nothing(arguments, code, status, photo, tmp_path):
+def test_errors_end_with_their_code_and_write_nothing(arguments, code, status, photo, tmp_path, engine, monkeypatch, capsys):
+    monkeypatch.setattr(service, "start", lambda *_: engine)
+    given = [*(a.format(photo=photo) for a in arguments), "-o", str(tmp_path / "o")]
+    assert console.run_app(illustrate.app, "python -m pipeline", given) == status
+    said = capsys.readouterr()
+    assert said.err.strip().splitlines()[-1].startswith(f"{code}: ")
+    assert said.out == ""
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [(["nowhere.jpg"], "INPUT_UNREACHABLE", 2), (["{photo}", "--engine", "neural"], "MODELS_MISSING", 1)],
+)
+def test_the_process_ends_with_that_status(arguments, code, status, photo, tmp_path):
     done = call(*(a.format(photo=photo) for a in arguments), "-o", tmp_path / "o")
     assert done.returncode == status, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith(f"{code}: ")
@@ -194,7 +207,7 @@ def test_a_pod_is_a_machine_like_any_other(photo, tmp_path):
     """RunPod sets RUNPOD_POD_ID in its pods too, and there is a disk to write on."""
     folder = tmp_path / "Bild\u202f1 \\ \U0001f697\u200d "
     box = ("--vehicle-box", "0.1,0.1,0.9,0.9")
-    done = call(photo, "-o", folder, "--size", 1024, "--outputs", "svg", "--remove", "", *box, RUNPOD_POD_ID="x")
+    done = call(photo, "-o", folder, "--size", 1024, "--outputs", "svg", "--remove", "", *box, RUNPOD_POD_ID="x", **quick.VARIABLE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(folder / "illustration.svg"), str(folder / "result.json")]
     assert {path.name for path in folder.iterdir()} == {"illustration.svg", "result.json"}

@@ -6,7 +6,6 @@
 import itertools
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pytest
 from botocore.config import Config
 
 from delivery import Bucket
+from tests.support.ports import free_ports
 
 STARTER = Path(__file__).parents[3] / "shared" / "tools" / "s3-server"
 _numbers = itertools.count(1)
@@ -66,23 +66,6 @@ class S3Service:
         """Everything in the bucket, which nobody else must be using."""
         client = self.client()
         return {key: client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in sorted(self.keys(bucket))}
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that are free now, from a range that differs between parallel test workers."""
-    start = 20000 + (os.getpid() * 37) % 20000
-    for port in range(start, start + 5000, count):
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, probe in enumerate(sockets):
-                probe.bind(("127.0.0.1", port + offset))
-            return port
-        except OSError:
-            continue
-        finally:
-            for probe in sockets:
-                probe.close()
-    raise RuntimeError("no block of free ports")
 
 
 def _swift(folder: Path) -> Iterator[S3Service]:
