@@ -173,7 +173,7 @@ def states(page: Page, address: str, done: str, failed: str, locked: str, traine
     page.get_by_role("heading", name="Train a style").wait_for()
     yield "style, on a server that cannot train"
     page.goto(f"{trainer}/#style")
-    page.get_by_role("heading", name="Training: flat").wait_for()
+    page.get_by_role("heading", name=": flat").wait_for()
     yield "style, trained"
     page.goto(report.as_uri())
     page.locator(".viewer").wait_for()
