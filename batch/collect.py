@@ -51,7 +51,7 @@ def take(folder: Path, task: Task, answer: Answer) -> tuple[Answer, dict[str, An
     staging = staging_of(folder, task.key)
     left = {}
     for name, url in answer.files.items():
-        if not _NAME.fullmatch(name) or url.startswith("file://"):  # the local engine has put it there
+        if not _NAME.fullmatch(name):
             continue
         if not url.startswith("data:"):
             left[name] = url
@@ -118,7 +118,7 @@ def keep(folder: Path, key: str, result: Mapping[str, Any], photo: Path | None) 
     if photo is not None:
         _before(photo, staging / BEFORE)
     _after(staging / "preview.png", staging / AFTER)
-    (staging / RESULT_NAME).write_text(json.dumps(dict(result), ensure_ascii=False), "utf-8")
+    (staging / RESULT_NAME).write_text(json.dumps(dict(result), ensure_ascii=False), "utf-8", "replace")
     _moved(staging, kept)
     return _shown(kept, result)
 

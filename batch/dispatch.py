@@ -16,7 +16,7 @@ from batch.ledger import Ledger
 from batch.protocol import Gone
 from batch.source import Digests, Source
 from batch.values import Answer, Item, Task, Unavailable, WrongUse, failed
-from pipeline.errors import JobError
+from pipeline.errors import Code, JobError
 
 #: Items that are noted in one transaction.
 _AT_ONCE = 200
@@ -197,11 +197,14 @@ class Run:
         await self._finish(task, task.remote or "", again=True)
 
     async def _finish(self, task: Task, remote: str, *, again: bool) -> None:
-        """Wait for the answer and record it. One found again that this program had cancelled has no answer."""
+        """Wait for the answer and record it. One found again that this program had cancelled, or that is no longer known, has none."""
         try:
             answer = await self.engine.answer(task, remote)
         except Gone:
-            self.ledger.unsent(task.key)
+            if again:
+                self.ledger.unsent(task.key)
+            else:  # sent again without end it would cost without end
+                self._failed(task, failed(f"{Code.INTERNAL}: The endpoint forgot the job before it was over."))
             return
         except asyncio.CancelledError:
             with suppress(Unavailable, Gone, JobError):

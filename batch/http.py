@@ -1,6 +1,7 @@
 """Requests that are patient: what may pass is tried again, with growing pauses, for some minutes."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
     async def once() -> Made:
         try:
             return await request()
-        except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as fault:
+        except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as fault:
             raise PassingError(_told(fault)) from fault
 
     try:
@@ -59,10 +60,17 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
         raise Unavailable(f"{where} cannot be reached: {last}.") from last
 
 
+def reason(error: OSError) -> str:
+    """The system's own words, without the address that asyncio adds to them."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or type(error).__name__
+
+
 def _told(fault: Exception) -> str:
     """A fault of the transport in words, without the address, which may hold a signature."""
     if isinstance(fault, aiohttp.ClientConnectorError):
-        return f"it takes no connection ({fault.os_error.strerror or type(fault.os_error).__name__})"
+        return f"it takes no connection ({reason(fault.os_error)})"
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return "it sends from address to address" if isinstance(fault, aiohttp.TooManyRedirects) else "its answer is not HTTP"
     return "it does not answer in time" if isinstance(fault, TimeoutError) else "it closed the connection"
 
 

@@ -5,12 +5,14 @@ A task goes `waiting → sent → answered → completed`, or to `failed`. Every
 """
 
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from batch.values import Answer, Item, Task, WrongUse
 
@@ -47,6 +49,23 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) ST
 _TASK = "key, job, photo, matte, tries, remote"
 
 
+def text_of(path: Path | str) -> str:
+    """A path as a text that can be stored: one whose name is no UTF-8 as a file:// address."""
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote(os.fsencode(text))}"
+    return text
+
+
+def path_of(text: str | None) -> Path | None:
+    """The path of which `text_of` made the text."""
+    if text is not None and text.startswith("file://"):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix("file://"))))
+    return None if text is None else Path(text)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to the ledger's file, whose tables are there. Raises `WrongUse` for a file that is none of ours."""
     try:
@@ -78,7 +97,7 @@ class Row:
 
     id: str
     origin: str
-    photo: str | None
+    photo: Path | None
     task: str
     placed: bool
     state: str
@@ -120,7 +139,7 @@ class Ledger:
             return sum(self._add(position, item) for position, item in items)
 
     def _add(self, position: int, item: Item) -> bool:
-        key, photo, matte = item.task, None if item.photo is None else str(item.photo), None if item.matte is None else str(item.matte)
+        key, photo, matte = item.task, *(None if path is None else text_of(path) for path in (item.photo, item.matte))
         before = self._db.execute("SELECT task FROM items WHERE id = ?", (item.id,)).fetchone()
         self._db.execute(
             "INSERT INTO items (id, position, run, origin, photo, task) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -260,7 +279,7 @@ class Ledger:
                 " ORDER BY i.position, i.id"
             ):
                 yield Row(
-                    row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], json.loads(row[7]) if row[7] else None,
+                    row[0], row[1], path_of(row[2]), row[3], bool(row[4]), row[5], row[6], json.loads(row[7]) if row[7] else None,
                     json.loads(row[8]) if row[8] else {}, row[9], row[10], row[11], row[12],
                 )  # fmt: skip
         finally:
@@ -269,4 +288,4 @@ class Ledger:
 
 def _task(row: tuple[Any, ...]) -> Task:
     key, job, photo, matte, tries, remote = row
-    return Task(key, json.loads(job), None if photo is None else Path(photo), None if matte is None else Path(matte), tries, remote)
+    return Task(key, json.loads(job), path_of(photo), path_of(matte), tries, remote)

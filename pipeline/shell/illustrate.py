@@ -145,6 +145,7 @@ def illustrate(
     image_base64: Annotated[str | None, _option("In place of PHOTO.")] = None,
     matte_url: Annotated[str | None, _option("In place of --matte.")] = None,
     matte_base64: Annotated[str | None, _option("In place of --matte.")] = None,
+    schema: Annotated[int | None, _option("Version of the contract that these options are of (1).")] = None,
     config: Annotated[Path | None, _option("Settings file over the defaults (see docs/settings.md).", metavar="FILE")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result object alone.")] = False,
 ) -> None:
@@ -169,6 +170,8 @@ def illustrate(
     file = photo
     if photo is not None and is_url(photo, "http", "https", "s3"):
         raw["image_url"], file = photo, None
+    if not (photo or image_url or image_base64):
+        raise JobError(Code.INVALID_INPUT, "There is no picture: name a file or an address, as in python -m pipeline car.jpg.")
     if engine not in ("", "auto", "classical", "neural"):
         raise JobError(Code.INVALID_INPUT, f"engine: must be auto, classical or neural, not {engine!r}.")
     raw.setdefault("delivery", "local")

@@ -244,6 +244,15 @@ def test_ctrl_c_cancels(seconds, photo, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"), [([], "car.jpg"), ([""], "car.jpg"), (["--schema", "2", "--image-base64", "QUJD"], "schema 1")]
+)
+def test_what_lacks_is_said_in_the_shells_words(arguments, said, capsys, monkeypatch):
+    monkeypatch.setenv("ENGINE", "classical")
+    assert console.run_app(illustrate.app, "pipeline", arguments) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_help_teaches():
     said = call("--help").stdout
     for name in ("--vehicle-box", "--palette", "--outputs", "--detail", "--json", "Exit status"):
@@ -255,5 +264,4 @@ def test_every_key_of_the_job_has_an_option():
 
     said = call("--help", COLUMNS="200").stdout
     for key in Job.model_fields:
-        if key not in ("schema_version", "stroke"):
-            assert f"--{key.replace('_', '-')}" in said, key
+        assert f"--{(Job.model_fields[key].alias or key).replace('_', '-')}" in said, key
