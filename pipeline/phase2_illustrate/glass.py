@@ -47,6 +47,9 @@ SHARP = 2.2  # contrast of an edge against the contrast around it, from which it
 # slim for a core of its own, as a roof's front is, runs into the pane beside it where that is far, and a seal is lost where it is short.
 CELLS = ((4.0, 8.0), (2.0, 5.5))
 NOTCH, SPIKE = 14.0, 8.0  # half the width of a notch in a pane's rim that is closed, and of a spike or a bridge that is cut
+CONVEX, ENCLOSED = 0.7, 0.5  # share of its convex hull from which a pane is completed to it, and of a notch's rim that the pane has
+MIRROR = 0.02  # share of the vehicle's pixels that a mirror in front of its glass has at most
+VIVID = 0.6  # share of the paint's chroma from which a pixel of its hue is paint, and no sky mirrored in glass
 LOST = 0.4  # share of its surroundings that have a pane's own tone, above which it takes the next darker one, to be seen at all
 LIGHT = (0.08, 0.45)  # share of a pane that its one light shape has
 
@@ -231,7 +234,20 @@ def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False
-    return _together(_smoothed((glass | small[hole]) > 0, inside, unit), inside, unit)
+    whole = (glass | small[hole]) > 0
+    mirror = _mirrors(whole, vehicle)
+    return _together(_smoothed(whole & ~mirror, inside & ~mirror, vehicle.paint, unit), inside, unit)
+
+
+def _mirrors(glass: Mask, vehicle: _Vehicle) -> Mask:
+    """What stands in front of `glass` in a paint of clear chroma."""
+    own, chroma = np.hypot(*vehicle.colour[1:]), np.hypot(vehicle.lab[..., 1], vehicle.lab[..., 2])
+    vivid = (vehicle.paint & (chroma > max(20.0, VIVID * float(own)))).astype(np.uint8)
+    solid = np.asarray(cv2.morphologyEx(vivid, cv2.MORPH_OPEN, ellipse(3 * vehicle.unit)), np.uint8)
+    shape = cc3d.connected_components(solid * glass, connectivity=4, out_dtype=np.uint32)
+    small = np.bincount(shape.ravel()) < MIRROR * vehicle.inside.sum()
+    small[0] = False
+    return np.asarray(small[shape])
 
 
 def _together(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np.uint32]:
@@ -245,7 +261,26 @@ def _together(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np
     return np.asarray(kept[pane], np.uint32)
 
 
-def _smoothed(glass: Mask, inside: Mask, unit: float) -> NDArray[np.uint32]:
+def _completed(pane: Mask, free: Mask, paint: Mask) -> Mask:
+    """A pane that is nearly convex with its notches filled: those of `free` pixels that it goes round, and below its middle, where mirrors
+    stand in front of it, those that are no `paint`."""
+    hull = cv2.convexHull(cv2.findNonZero(pane.astype(np.uint8)))
+    if pane.sum() < CONVEX * cv2.contourArea(hull):
+        return pane
+    rows = np.flatnonzero(pane.any(1))
+    high = np.arange(len(pane))[:, None] < (rows[0] + rows[-1]) / 2
+    full = cv2.fillConvexPoly(np.zeros(pane.shape, np.uint8), hull, 1) > 0
+    notch = cc3d.connected_components((full & free & ~pane & (high | ~paint)).astype(np.uint8), connectivity=4, out_dtype=np.uint32)
+    out = pane.copy()
+    for k in range(1, int(notch.max()) + 1):
+        one = notch == k
+        around = (cv2.dilate(one.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~one
+        if pane[around].mean() > ENCLOSED:
+            out |= one
+    return out
+
+
+def _smoothed(glass: Mask, inside: Mask, paint: Mask, unit: float) -> NDArray[np.uint32]:
     """(H, W) the numbers of the panes that `glass` falls into where it is narrow, as at a pillar that mirrors what the panes do; without
     the notches and spikes that reflections leave at their rims."""
     core = cv2.morphologyEx(glass.astype(np.uint8), cv2.MORPH_OPEN, ellipse(SPIKE * unit))
@@ -256,7 +291,8 @@ def _smoothed(glass: Mask, inside: Mask, unit: float) -> NDArray[np.uint32]:
         reach = round(2 * NOTCH * unit) + 1  # a margin, so that the crop's border is no rim
         one = cv2.copyMakeBorder((pane[part] == k).astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
         own = cv2.morphologyEx(one, cv2.MORPH_CLOSE, ellipse(NOTCH * unit))[reach:-reach, reach:-reach] > 0
-        out[part][own & inside[part] & (out[part] == 0) & ((pane[part] == 0) | (pane[part] == k))] = k
+        free = inside[part] & (out[part] == 0) & ((pane[part] == 0) | (pane[part] == k))
+        out[part][_completed(own & free, free, paint[part])] = k
     return out
 
 
