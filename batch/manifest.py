@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from batch.values import WrongUse
-from delivery import safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.intake.fetch import is_url
 from pipeline.job import Job, read
 from pipeline.palette import shown
+from pipeline.stored_keys import safe_prefix
 from pipeline.text_fields import value
 
 #: Bytes of a line, which may hold a picture in base64.

@@ -27,10 +27,10 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
         if not hmac.compare_digest(request.match_info["secret"].encode(), secret.encode()):
             return web.Response(status=404)
         try:
-            told = json.loads(await request.read())
-        except (ValueError, RecursionError):
+            told = State.model_validate(json.loads(await request.read()))
+        except (ValueError, RecursionError):  # a wrong answer is pydantic's ValidationError, a ValueError
             return web.Response(status=400)
-        answer = answer_of(State.model_validate(told)) if isinstance(told, dict) else None
+        answer = answer_of(told)
         heard = engine.heard.get(request.match_info["task"])
         if answer is not None and heard is not None and not heard.done():
             heard.set_result(answer)

@@ -206,7 +206,7 @@ def started(given, folder, plane, *more):
     )
 
 
-def until(true, seconds=30):
+def until(true, seconds=90):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -221,7 +221,7 @@ def test_ctrl_c_cancels_what_is_in_flight_and_the_same_command_goes_on(plane, ba
     other = batch(given)  # two runs on one folder
     assert other.status == 2 and f"Another run works on {tmp_path / 'out'} (process {process.pid})" in other.err
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 130 and "Interrupted; the same command goes on." in err
     assert len(plane.cancelled) == 4 and plane.running() == 0 and len(plane.sent) == 4
     plane.seconds = 0
@@ -229,16 +229,18 @@ def test_ctrl_c_cancels_what_is_in_flight_and_the_same_command_goes_on(plane, ba
     assert ended.status == 0 and len(plane.sent) == 12 and len(ended.rows) == 8
 
 
+def known(folder, count):
+    """Whether the ledger has the endpoint's ids of so many jobs."""
+    with sqlite3.connect(folder / "ledger.sqlite") as ledger:
+        return ledger.execute("SELECT count(*) FROM tasks WHERE remote IS NOT NULL").fetchone()[0] == count
+
+
 def test_jobs_in_flight_are_found_again_after_a_kill(plane, batch, manifest, tmp_path):
     plane.seconds = 2.0
     given = manifest(count=4)
     process = started(given, tmp_path / "out", plane, "--concurrency", "4")
 
-    def known():
-        with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as ledger:
-            return ledger.execute("SELECT count(*) FROM tasks WHERE remote IS NOT NULL").fetchone()[0] == 4
-
-    until(lambda: len(plane.sent) == 4 and known())
+    until(lambda: len(plane.sent) == 4 and known(tmp_path / "out", 4))
     process.kill()
     process.communicate()
     ended = batch(given)
@@ -249,8 +251,7 @@ def test_jobs_that_the_endpoint_forgot_are_sent_again(plane, batch, manifest, tm
     plane.seconds = 60
     given = manifest(count=2)
     process = started(given, tmp_path / "out", plane)
-    until(lambda: len(plane.sent) == 2)
-    time.sleep(0.3)
+    until(lambda: len(plane.sent) == 2 and known(tmp_path / "out", 2))
     process.kill()
     process.communicate()
     plane.jobs.clear()
@@ -279,7 +280,7 @@ def test_watching_picks_up_only_what_is_new_and_whole(plane, manifest, tmp_path)
     until(lambda: len(plane.sent) == 2)
     until(lambda: (folder / "results.jsonl").exists() and len((folder / "results.jsonl").read_text().splitlines()) == 2)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 130 and len(plane.sent) == 2
     import base64
 
