@@ -17,7 +17,7 @@ from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.grade import GREY, tones_of
 from pipeline.phase2_illustrate.rims import Rim, disc
-from pipeline.raster import widened, window
+from pipeline.raster import window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -26,18 +26,22 @@ SIDEWALL = 0.6  # how far from the rim to the tyre's edge every dull pixel is th
 SPARE = 1.1  # how far beyond the tyre an area may lie that is the tyre's, times its radius
 TREAD = 0.6  # how far the tread reaches sideways where a wheel is seen half from ahead, in radii of the tyre
 WITHIN = 0.8  # least share of such an area that lies there
+SPECK = 150.0  # area, pixels at a side of 1024, below which it is the tyre's whatever it looks like
 DULL, RUBBER = 14.0, 30.0  # most chroma of rubber, and most L* of it above the tyre's own beside the rim
-CONTRAST, FAINT = 20.0, 5.0  # least L* between spokes and gaps, and between what is dimmer than a shining lip and gaps
-FEW = 0.3  # share of a rim that is light, below which that is its lip or lights, and spokes may be dimmer
+CONTRAST = 20.0  # least L* between spokes and gaps
+FEW = 0.25  # share of a rim that is light, below which that is its lip or lights, and its spokes are as dark as its gaps
 AROUND, FOLLOWS = 0.35, 0.6  # where the mean around is taken, in radii of the rim, and how far the threshold goes with it
 FEWEST = 200.0  # area, pixels at a side of 1024, below which nothing is parted
-SMALLEST = 0.004  # share of the rim below which a shape is left out
+SMALLEST = 0.01  # share of the rim below which a shape is left out
 OTHER, VIVID = 0.006, 30.0  # share of a rim from which a caliper stays as it is, and its least chroma
 
 
 @dataclass(frozen=True, slots=True)
 class _Wheel:
-    """A wheel's `part` of the picture, and there: its `rim`, L*, chroma, the rim's `face`; `lit` and `dim` of it where they are clear."""
+    """A wheel's `part` of the picture, and there: its `rim`, L*, chroma, the rim's `face`.
+
+    `lit`: its spokes, nothing where they are not clear.
+    """
 
     part: tuple[slice, slice]
     rim: Rim
@@ -45,8 +49,6 @@ class _Wheel:
     chroma: Float
     face: Mask
     lit: Mask
-    dim: Mask
-    clear: bool
 
 
 def _large(mask: Mask, least: float) -> Mask:
@@ -64,14 +66,14 @@ def _tidy(lit: Mask, face: Mask) -> Mask:
     return lit | (face & ~lit & ~_large(face & ~lit, least))
 
 
-def _parted(light: Float, face: Mask, rim: Rim, unit: float, contrast: float) -> Mask:
-    """What is light of a part of a rim's face; nothing where that is not clear."""
+def _parted(light: Float, face: Mask, rim: Rim, unit: float) -> Mask:
+    """What is light of a rim's face; nothing where that is not clear."""
     values = light[face]
     nothing = np.zeros_like(face)
-    if len(values) < FEWEST * unit**2 or np.ptp(values) < contrast:
+    if len(values) < FEWEST * unit**2 or np.ptp(values) < CONTRAST:
         return nothing
     cut = threshold_otsu(values)  # type: ignore[no-untyped-call]
-    if values[values > cut].mean() - values[values <= cut].mean() < contrast:
+    if values[values > cut].mean() - values[values <= cut].mean() < CONTRAST:
         return nothing
     weight, held = (cv2.GaussianBlur(v.astype(np.float32), (0, 0), AROUND * rim.ry) for v in (face, np.where(face, light, 0)))
     lit = face & (light > cut + FOLLOWS * (held / np.maximum(weight, 1e-3) - values.mean()))
@@ -93,12 +95,10 @@ def _wheel(rgb: Rgb, inside: Mask, rim: Rim) -> _Wheel:
     light = np.ascontiguousarray(lab[..., 0])
     here = replace(rim, x=rim.x - part[1].start, y=rim.y - part[0].start)
     face = disc(light.shape, here.scaled(1)) & inside[part]
-    lit = _tidy(_parted(light, face, here, unit, CONTRAST), face)
-    clear, dim = bool(lit.any()), np.zeros_like(lit)
-    if clear and lit.sum() < FEW * face.sum():
-        dim = _parted(light, face & ~widened(lit, 2 * unit), here, unit, FAINT)
-        dim = _tidy(lit | dim, face) & ~lit
-    return _Wheel(part, here, light, np.hypot(lab[..., 1], lab[..., 2]), face, lit, dim, clear)
+    lit = _tidy(_parted(light, face, here, unit), face)
+    if lit.sum() < FEW * face.sum():
+        lit[:] = False
+    return _Wheel(part, here, light, np.hypot(lab[..., 1], lab[..., 2]), face, lit)
 
 
 def calmed_wheels(rgb: Rgb, inside: Mask, labels: Labels, palette: Palette, rims: tuple[Rim, ...]) -> tuple[Labels, Mask]:
@@ -113,26 +113,25 @@ def calmed_wheels(rgb: Rgb, inside: Mask, labels: Labels, palette: Palette, rims
         return labels, done
     chroma = np.append(np.hypot(*srgb_to_lab(palette.rgb).T[1:]), 0)
     seen = [_wheel(rgb, inside, rim) for rim in rims]
-    count = np.sum([np.bincount(labels[one.part][one.lit | one.dim], minlength=len(palette) + 1) for one in seen], axis=0)
+    count = np.sum([np.bincount(labels[one.part][one.lit], minlength=len(palette) + 1) for one in seen], axis=0)
     count[[ladder[0], len(palette)]] = 0
     main = int(count.argmax()) if count.any() else int(ladder[1])
-    dimmer = main if chroma[main] >= GREY else int(ladder[1])
     for one in seen:
         here = out[one.part]
         outer = inside[one.part] & ~one.face
         done[one.part] |= disc(outer.shape, one.rim.scaled(one.rim.reach)) & outer
-        _blacken(here, one, outer, int(ladder[0]), len(palette))
-        if not one.clear:
+        _blacken(here, one, outer, int(ladder[0]), len(palette), len(rgb) / 1024)
+        if not one.lit.any():
             continue
         other = one.face & (chroma[here] >= GREY) & (here != main) & (one.chroma > VIVID)
         other = _large(other, OTHER * one.face.sum())
-        for area, color in ((one.face, int(ladder[0])), (one.lit, main), (one.dim, dimmer)):
+        for area, color in ((one.face, int(ladder[0])), (one.lit, main)):
             here[area & ~other] = color
         done[one.part] |= one.face
     return out, done
 
 
-def _blacken(labels: Labels, one: _Wheel, outer: Mask, darkest: int, nothing: int) -> None:
+def _blacken(labels: Labels, one: _Wheel, outer: Mask, darkest: int, nothing: int, unit: float) -> None:
     """The rubber around a rim in the darkest tone, in place: its sidewall by the pixel, the rest of it by the area."""
     rubber = (one.light < one.rim.black + RUBBER) & (one.chroma < DULL)
     labels[disc(outer.shape, one.rim.scaled(1 + SIDEWALL * (one.rim.reach - 1))) & outer & rubber] = darkest
@@ -141,7 +140,7 @@ def _blacken(labels: Labels, one: _Wheel, outer: Mask, darkest: int, nothing: in
     size = np.maximum(1, np.bincount(area.ravel()))
     tyre = _tyre(outer.shape, one.rim)
     share, dull = (np.bincount(area.ravel(), weights=mask.ravel()) / size for mask in (tyre, rubber))
-    gone = (share > WITHIN) & (dull > 0.5)
+    gone = (share > WITHIN) & ((dull > 0.5) | (size < SPECK * unit**2))
     # What reaches the part's border goes on beyond it.
     gone[np.concatenate([area[0], area[-1], area[:, 0], area[:, -1], [0]])] = False
     labels[gone[area]] = darkest

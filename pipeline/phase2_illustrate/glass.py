@@ -47,8 +47,12 @@ SHARP = 2.2  # contrast of an edge against the contrast around it, from which it
 # slim for a core of its own, as a roof's front is, runs into the pane beside it where that is far, and a seal is lost where it is short.
 CELLS = ((4.0, 8.0), (2.0, 5.5))
 NOTCH, SPIKE = 14.0, 8.0  # half the width of a notch in a pane's rim that is closed, and of a spike or a bridge that is cut
+CONVEX, ENCLOSED = 0.7, 0.5  # share of its convex hull from which a pane is completed to it, and of a notch's rim that the pane has
+MIRROR = (0.003, 0.02)  # share of the vehicle's pixels that a mirror in front of its glass has
+CLEAR, PALE = 20.0, 60.0  # chroma of a paint that glass does not mirror, and L* from which one without is unlike glass
+VIVID = 0.6  # share of the paint's chroma from which a pixel of its hue is paint, and no sky mirrored in glass
 LOST = 0.4  # share of its surroundings that have a pane's own tone, above which it takes the next darker one, to be seen at all
-LIGHT = (0.08, 0.45)  # share of a pane that its one light shape has
+LIGHT, WHOLE = (0.08, 0.45), 0.7  # share of a pane that its one light shape has, and of its convex hull that this fills
 
 
 def _paint(lab: Float, inside: Mask) -> Mask:
@@ -231,7 +235,34 @@ def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
     hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
     small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
     small[0] = False
-    return _together(_smoothed((glass | small[hole]) > 0, inside, unit), inside, unit)
+    whole = (glass | small[hole]) > 0
+    mirror = _mirrors(whole, vehicle)
+    return _together(_smoothed(whole & ~mirror, inside & ~mirror, vehicle.paint, unit), inside, unit)
+
+
+def _mirrors(glass: Mask, vehicle: _Vehicle) -> Mask:
+    """What stands in front of `glass` in a paint of clear chroma, or in the lower half of a pane in a light paint without: a mirrored sky
+    is high in the pane, and as pale as it likes."""
+    own, chroma = float(np.hypot(*vehicle.colour[1:])), np.hypot(vehicle.lab[..., 1], vehicle.lab[..., 2])
+    clear = own > CLEAR
+    if not clear and vehicle.colour[0] < PALE:
+        return np.zeros(glass.shape, bool)
+    seen = (vehicle.paint & (chroma > max(CLEAR, VIVID * own)) if clear else vehicle.paint & glass).astype(np.uint8)
+    solid = np.asarray(cv2.morphologyEx(seen, cv2.MORPH_OPEN, ellipse(3 * vehicle.unit)), np.uint8)
+    shape = cc3d.connected_components(solid * glass, connectivity=4, out_dtype=np.uint32)
+    pane = cc3d.connected_components(glass.astype(np.uint8), connectivity=4, out_dtype=np.uint32)
+    size, least, out = np.bincount(shape.ravel()), (0 if clear else MIRROR[0]) * vehicle.inside.sum(), np.zeros(glass.shape, bool)
+    for k in np.flatnonzero((size >= least) & (size < MIRROR[1] * vehicle.inside.sum())):
+        one = shape == k
+        if k and (clear or _low(one, pane == pane[one][0])):
+            out |= one
+    return out
+
+
+def _low(part: Mask, pane: Mask) -> bool:
+    """Whether a compact part of a pane lies in its lower half."""
+    hull = cv2.contourArea(cv2.convexHull(cv2.findNonZero(part.astype(np.uint8))))
+    return bool(part.sum() > CONVEX * hull and np.flatnonzero(part.any(1)).mean() > np.flatnonzero(pane.any(1)).mean())
 
 
 def _together(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np.uint32]:
@@ -245,7 +276,26 @@ def _together(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np
     return np.asarray(kept[pane], np.uint32)
 
 
-def _smoothed(glass: Mask, inside: Mask, unit: float) -> NDArray[np.uint32]:
+def _completed(pane: Mask, free: Mask, paint: Mask) -> Mask:
+    """A pane that is nearly convex with its notches filled: those of `free` pixels that it goes round, and below its middle, where mirrors
+    stand in front of it, those that are no `paint`."""
+    hull = cv2.convexHull(cv2.findNonZero(pane.astype(np.uint8)))
+    if pane.sum() < CONVEX * cv2.contourArea(hull):
+        return pane
+    rows = np.flatnonzero(pane.any(1))
+    high = np.arange(len(pane))[:, None] < (rows[0] + rows[-1]) / 2
+    full = cv2.fillConvexPoly(np.zeros(pane.shape, np.uint8), hull, 1) > 0
+    notch = cc3d.connected_components((full & free & ~pane & (high | ~paint)).astype(np.uint8), connectivity=4, out_dtype=np.uint32)
+    out = pane.copy()
+    for k in range(1, int(notch.max()) + 1):
+        one = notch == k
+        around = (cv2.dilate(one.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0) & ~one
+        if pane[around].mean() > ENCLOSED:
+            out |= one
+    return out
+
+
+def _smoothed(glass: Mask, inside: Mask, paint: Mask, unit: float) -> NDArray[np.uint32]:
     """(H, W) the numbers of the panes that `glass` falls into where it is narrow, as at a pillar that mirrors what the panes do; without
     the notches and spikes that reflections leave at their rims."""
     core = cv2.morphologyEx(glass.astype(np.uint8), cv2.MORPH_OPEN, ellipse(SPIKE * unit))
@@ -256,37 +306,48 @@ def _smoothed(glass: Mask, inside: Mask, unit: float) -> NDArray[np.uint32]:
         reach = round(2 * NOTCH * unit) + 1  # a margin, so that the crop's border is no rim
         one = cv2.copyMakeBorder((pane[part] == k).astype(np.uint8), reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=0)
         own = cv2.morphologyEx(one, cv2.MORPH_CLOSE, ellipse(NOTCH * unit))[reach:-reach, reach:-reach] > 0
-        out[part][own & inside[part] & (out[part] == 0) & ((pane[part] == 0) | (pane[part] == k))] = k
+        free = inside[part] & (out[part] == 0) & ((pane[part] == 0) | (pane[part] == k))
+        out[part][_completed(own & free, free, paint[part])] = k
     return out
 
 
 def calmed(labels: Labels, pane: NDArray[np.uint32], palette: Palette) -> Labels:
     """`labels` (S, S) with each pane calm: the tone that most of it has, and at most one light shape.
 
-    It is a darker tone where that one would not be seen, or is the lightest of all; the light shape is the largest that is neither a
-    glint nor half of the pane. A palette without tones leaves the panes as they are.
+    It is a darker tone where that one would not be seen, or is the lightest of all; the light shape is the largest, where it is whole and
+    unlike the pane's surroundings, neither a glint nor half of the pane. A palette without tones leaves the panes as they are.
     """
     ladder = tones_of(palette)
     if not len(ladder):
         return labels
-    out, lab = labels.copy(), srgb_to_lab(palette.rgb)
+    out, lab, drawn = labels.copy(), srgb_to_lab(palette.rgb), labels < len(palette)
     rank = np.searchsorted(lab[ladder, 0], lab[:, 0] - 1e-3).clip(0, len(ladder) - 1)
-    for k in range(1, int(pane.max()) + 1):
-        part = (pane == k) & (labels < len(palette))
-        if not part.any():
-            continue
-        step = np.where(part, rank[np.minimum(labels, len(palette) - 1)], 0)
-        own = int(np.bincount(step[part], minlength=len(ladder)).argmax())
-        beside = (cv2.dilate(part.astype(np.uint8), ellipse(6 * len(labels) / 1024)) > 0) & ~part & (labels < len(palette))
-        if own and (own + 1 == len(ladder) or (labels[beside] == ladder[own]).mean() > LOST):
-            own -= 1
+    step = rank[np.minimum(labels, len(palette) - 1)]
+    parts = [part for part in ((pane == k) & drawn for k in range(1, int(pane.max()) + 1)) if part.any()]
+    rims = [(cv2.dilate(part.astype(np.uint8), ellipse(6 * len(labels) / 1024)) > 0) & ~part & drawn for part in parts]
+    tones = [int(np.bincount(step[part], minlength=len(ladder)).argmax()) for part in parts]
+    # Panes of one tone stay alike: a piece of a windscreen in the midst of the rest of it is no reason to darken it.
+    around = {tone: np.concatenate([labels[rim] for rim, its in zip(rims, tones, strict=True) if its == tone]) for tone in tones}
+    lost = {tone for tone, beside in around.items() if tone + 1 == len(ladder) or (beside == ladder[tone]).mean() > LOST}
+    for part, rim, tone in zip(parts, rims, tones, strict=True):
+        own = max(0, tone - 1) if tone in lost else tone
         out[part] = ladder[own]
-        if own + 1 == len(ladder):
-            continue
-        lighter = cv2.morphologyEx((part & (step > own)).astype(np.uint8), cv2.MORPH_OPEN, ellipse(4 * len(labels) / 1024))
-        shape = cc3d.connected_components(lighter, connectivity=4, out_dtype=np.uint32)
-        size = np.bincount(shape.ravel())
-        size[0] = 0
-        if len(size) > 1 and LIGHT[0] * part.sum() <= size.max() <= LIGHT[1] * part.sum():
-            out[shape == size.argmax()] = ladder[own + 1]
+        if own + 1 < len(ladder) and (labels[rim] == ladder[own + 1]).mean() <= LOST:
+            out[_light_shape(part & (step > own), part)] = ladder[own + 1]
     return out
+
+
+def _light_shape(lighter: Mask, pane: Mask) -> Mask:
+    """The largest of the `lighter` areas of a pane, its rim smooth; nothing where that is a glint, half of the pane or ragged."""
+    unit = len(pane) / 1024
+    clean = cv2.morphologyEx(lighter.astype(np.uint8), cv2.MORPH_OPEN, ellipse(4 * unit))
+    clean = cv2.morphologyEx(clean, cv2.MORPH_CLOSE, ellipse(SPIKE * unit)) * pane
+    clean = cv2.morphologyEx(clean, cv2.MORPH_OPEN, ellipse(SPIKE * unit))
+    shape = cc3d.connected_components(clean, connectivity=4, out_dtype=np.uint32)
+    size = np.bincount(shape.ravel())
+    size[0] = 0
+    largest = shape == size.argmax()
+    if not LIGHT[0] * pane.sum() <= size.max() <= LIGHT[1] * pane.sum():
+        return np.zeros(pane.shape, bool)
+    hull = cv2.contourArea(cv2.convexHull(cv2.findNonZero(largest.astype(np.uint8))))
+    return np.asarray(largest & (size.max() >= WHOLE * hull))

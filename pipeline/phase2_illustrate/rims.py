@@ -25,7 +25,7 @@ ANGLES = np.radians(np.arange(0, 360, 10))
 FLANGE, TYRE = 0.95, (1.07, 1.13)  # where flange and tyre are looked at, in radii
 STEP, MOST_STEP, LEAST_STEP = 1.5, 12.0, -8.0  # L* that makes a step, and those that more or less of it count as
 BLACK, GREY = 28.0, 40.0  # L* up to which a tyre is black, and from which it is no tyre
-LARGE = 0.7  # exponent of the radius in the score: spokes make small ellipses, too
+TALL, WIDE = 0.7, 0.2  # exponents of the half axes in the score: spokes make small ellipses, and half a rim a narrow one
 TRIED, APART = 12, 0.12  # ellipses that are moved, and how much those differ, in radii
 MOVES = np.array(np.meshgrid(*[[-1, 0, 1]] * 4)).reshape(4, -1).T
 STRIDES = (0.05, 0.03, 0.015)  # of the moves, in radii
@@ -78,7 +78,7 @@ def _darkness(tyre: Float) -> Float:
 def _scores(light: Float, ellipses: Ellipses) -> Ellipses:
     step, tyre = _ring(light, ellipses)
     looks = np.clip(step, LEAST_STEP, MOST_STEP).mean(-1) * (step > STEP).mean(-1) * _darkness(tyre)
-    return np.asarray(looks * ellipses[:, 3] ** LARGE, np.float64)
+    return np.asarray(looks * ellipses[:, 3] ** TALL * ellipses[:, 2] ** WIDE, np.float64)
 
 
 def _best(light: Float, ellipses: Ellipses) -> NDArray[np.float64]:
@@ -93,39 +93,35 @@ def _best(light: Float, ellipses: Ellipses) -> NDArray[np.float64]:
             break
     best = ellipses[kept]
     for stride in STRIDES:
-        size = best[:, None, [2, 3, 2, 3]]
-        moved = best[:, None] + stride * MOVES * size
+        moved = best[:, None] + stride * MOVES * best[:, None, [2, 3, 2, 3]]
         scores = _scores(light, moved.reshape(-1, 4)).reshape(len(best), -1)
         best = moved[np.arange(len(best)), scores.argmax(1)]
     return np.asarray(best[scores.max(1).argmax()], np.float64)
 
 
+def _on(foot: int, stand: Feet, inside: Mask) -> tuple[float, Rim] | None:
+    """The rim above a foot that is sure, and how sure it is."""
+    xs, ground = stand.below(foot, SHIFTS)
+    sizes = [(q * r, k * q * r, r) for r in RADII * stand.size for k in SLENDER for q in SHARES]
+    tried = [(x, g - tyre, rx, ry) for x, g in zip(xs, ground, strict=True) for ry, rx, tyre in sizes]
+    if not tried:
+        return None
+    best = _best(stand.light, np.array(tried, np.float64))
+    step, tyre = _ring(stand.light, best[None])
+    closed, dark = float((step > STEP).mean()), float(_darkness(tyre)[0])
+    sure = float(step.mean()) * closed * dark
+    x, y, rx, ry = best.tolist()
+    row, column = (round(min(max(v, 0), len(inside) - 1)) for v in (y, x))
+    if closed < CLOSED or dark < DARK or sure < CLEAR or not inside[row, column]:
+        return None
+    reach = float(np.clip((stand.lowest[column] - y) / ry, *REACH))
+    return sure, Rim(x, y, rx, ry, reach, float(np.median(tyre)))
+
+
 def rims(stand: Feet, inside: Mask) -> tuple[Rim, ...]:
     """The rims that are sure, each on a foot of its own; `inside` (S, S) the vehicle."""
-    found: list[tuple[float, Rim]] = []
-    for foot in stand.columns:
-        xs, ground = stand.below(int(foot), SHIFTS)
-        tyres = [
-            (x, g - r, k * q * r, q * r)
-            for x, g in zip(xs, ground, strict=True)
-            for r in RADII * stand.size
-            for k in SLENDER
-            for q in SHARES
-        ]
-        if not tyres:
-            continue
-        best = _best(stand.light, np.array(tyres, np.float64))
-        step, tyre = _ring(stand.light, best[None])
-        closed, dark = float((step > STEP).mean()), float(_darkness(tyre)[0])
-        sure = float(step.mean()) * closed * dark
-        if closed < CLOSED or dark < DARK or sure < CLEAR:
-            continue
-        x, y, rx, ry = best.tolist()
-        row, column = np.clip([round(y), round(x)], 0, len(inside) - 1)
-        reach = float(np.clip((stand.lowest[column] - y) / ry, *REACH))
-        if inside[row, column]:
-            found.append((sure, Rim(x, y, rx, ry, reach, float(np.median(tyre)))))
     kept: list[Rim] = []
+    found = [one for foot in stand.columns if (one := _on(int(foot), stand, inside)) is not None]
     for _, rim in sorted(found, key=lambda one: -one[0]):
         if all(np.hypot((rim.x - one.x) / (rim.rx + one.rx), (rim.y - one.y) / (rim.ry + one.ry)) > 1 for one in kept):
             kept.append(rim)
