@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import find_peaks
 
 from pipeline.color import lightness
+from pipeline.phase2_illustrate.peaks import peaks
 from pipeline.raster import bounds
 from pipeline.values import Mask, Rgb
 
@@ -49,5 +49,5 @@ def feet(rgb: Rgb, inside: Mask) -> Feet | None:
     lowest = np.where(inside.any(0), len(inside) - 1 - inside[::-1].argmax(0), y0).astype(np.float32)
     lowest = np.asarray(cv2.blur(lowest[None], (9, 1))[0], np.float32)
     apart = max(1.0, APART * (x1 - x0))
-    columns, _ = find_peaks(np.pad(lowest, 1, constant_values=y0), prominence=PROMINENT * (y1 - y0), distance=apart)
+    columns = peaks(np.pad(lowest, 1, constant_values=y0), PROMINENT * (y1 - y0), apart)
     return Feet(light, columns - 1, lowest, y0 + LOW * (y1 - y0), x1 - x0, min(y1 - y0, TALL * (x1 - x0)))
