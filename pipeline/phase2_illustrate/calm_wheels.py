@@ -22,15 +22,18 @@ from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
 
+FACE = 1.05  # times the radius where the flange is brightest, up to which the rim reaches
 SIDEWALL = 0.6  # how far from the rim to the tyre's edge every dull pixel is the sidewall's
 SPARE = 1.1  # how far beyond the tyre an area may lie that is the tyre's, times its radius
 TREAD = 0.6  # how far the tread reaches sideways where a wheel is seen half from ahead, in radii of the tyre
 WITHIN = 0.8  # least share of such an area that lies there
 SPECK = 150.0  # area, pixels at a side of 1024, below which it is the tyre's whatever it looks like
+CRUMB = 40.0  # the same of what the rim's edge cuts off
 DULL, RUBBER = 14.0, 30.0  # most chroma of rubber, and most L* of it above the tyre's own beside the rim
 CONTRAST = 20.0  # least L* between spokes and gaps
 FEW = 0.25  # share of a rim that is light, below which that is its lip or lights, and its spokes are as dark as its gaps
 AROUND, FOLLOWS = 0.35, 0.6  # where the mean around is taken, in radii of the rim, and how far the threshold goes with it
+LEAST = 45.0  # half height of a rim, pixels at a side of 1024, below which one threshold loses what the dark relief shows
 FEWEST = 200.0  # area, pixels at a side of 1024, below which nothing is parted
 SMALLEST = 0.01  # share of the rim below which a shape is left out
 OTHER, VIVID = 0.006, 30.0  # share of a rim from which a caliper stays as it is, and its least chroma
@@ -94,9 +97,9 @@ def _wheel(rgb: Rgb, inside: Mask, rim: Rim) -> _Wheel:
     lab = srgb_to_lab(np.asarray(picture, np.uint8)).astype(np.float32)
     light = np.ascontiguousarray(lab[..., 0])
     here = replace(rim, x=rim.x - part[1].start, y=rim.y - part[0].start)
-    face = disc(light.shape, here.scaled(1)) & inside[part]
+    face = disc(light.shape, here.scaled(FACE)) & inside[part]
     lit = _tidy(_parted(light, face, here, unit), face)
-    if lit.sum() < FEW * face.sum():
+    if lit.sum() < FEW * face.sum() or rim.ry < LEAST * unit:
         lit[:] = False
     return _Wheel(part, here, light, np.hypot(lab[..., 1], lab[..., 2]), face, lit)
 
@@ -144,3 +147,5 @@ def _blacken(labels: Labels, one: _Wheel, outer: Mask, darkest: int, nothing: in
     # What reaches the part's border goes on beyond it.
     gone[np.concatenate([area[0], area[-1], area[:, 0], area[:, -1], [0]])] = False
     labels[gone[area]] = darkest
+    lighter = (outer | one.face) & (labels != darkest) & (labels < nothing)
+    labels[lighter & tyre & ~_large(lighter, CRUMB * unit**2)] = darkest
