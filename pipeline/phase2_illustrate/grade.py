@@ -17,6 +17,7 @@ from pipeline.parallel import each
 from pipeline.phase2_illustrate.body_paint import FULL, body_paint, family_of, full_chroma, restored
 from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
+from pipeline.phase2_illustrate.soft_edges import softened
 from pipeline.phase2_illustrate.tones import tone_curve
 from pipeline.raster import window
 from pipeline.values import Mask, Rgb
@@ -179,7 +180,8 @@ def _grade_part(rgb: Rgb, part: Mask, palette: Palette, surroundings: Float) -> 
     costs -= costs.min(0)
     labels = np.where(inside, costs.argmin(0), n).astype(np.uint8)
     boundary = boundary_weight(lab, unit) * np.float32(40 * unit)
-    answer[crop] = calm(labels, costs, boundary, per_region=1200 * unit**2, least=least)
+    labels = calm(labels, costs, boundary, per_region=1200 * unit**2, least=least)
+    answer[crop] = softened(labels, lab, n, unit)
     return answer
 
 
