@@ -168,6 +168,60 @@ def test_glass_with_sharp_edges_in_it_is_found_by_its_colour() -> None:
     assert mask_iou(found(rgb, drawn.inside), drawn.glass) > 0.95
 
 
+def test_what_has_no_roof_over_it_is_no_glass() -> None:
+    """A dark lamp under a spoiler, at the height of the windows, where the outline has come down already."""
+    drawn = car(WHITE)
+    rgb = drawn.rgb.copy()
+    cv2.rectangle(rgb, (412, 240), (440, 262), (30, 30, 32), -1)
+    assert mask_iou(found(rgb, drawn.inside), drawn.glass) > 0.95
+
+
+def test_what_lies_below_the_panes_is_no_glass() -> None:
+    drawn = car(WHITE)
+    rgb = drawn.rgb.copy()
+    cv2.rectangle(rgb, (230, 236), (300, 252), (60, 60, 60), -1)
+    assert not found(rgb, drawn.inside)[236:253].any()
+
+
+@pytest.mark.parametrize("paint", [DARK_RED, WHITE], ids=["dark red", "white"])
+def test_a_mirror_in_front_of_a_pane_is_none(paint: Colour) -> None:
+    drawn = car(paint)
+    rgb = drawn.rgb.copy()
+    cv2.ellipse(rgb, (290, 212), (13, 9), 0, 0, 360, paint, -1)
+    glass = found(rgb, drawn.inside)
+    assert not glass[207:218, 282:299].any()
+    assert held(glass, drawn.glass) > 0.85
+
+
+def test_a_notch_that_a_mirrored_sky_leaves_is_filled() -> None:
+    drawn = front(WHITE)
+    rgb = drawn.rgb.copy()
+    cv2.ellipse(rgb, (256, 142), (40, 30), 0, 0, 180, (225, 226, 228), -1)
+    rgb[142:147, 216:297] = 225  # up to the roof: no seal is seen there
+    assert held(found(rgb, drawn.inside), drawn.glass) > 0.95
+
+
+def test_small_areas_that_stand_alone_are_no_panes() -> None:
+    """A quarter light has a pane beside it; a dark spot without one is none."""
+    drawn = car(WHITE)
+    rgb, inside = plain()
+    for x in (205, 300):
+        cv2.rectangle(rgb, (x, 190), (x + 20, 210), (60, 60, 60), -1)
+        assert not found(rgb, inside).any()
+    beside = drawn.rgb.copy()
+    cv2.rectangle(beside, (176, 170), (254, 223), WHITE, -1)
+    cv2.rectangle(beside, (237, 190), (259, 212), (70, 72, 74), -1)
+    assert panes(beside, drawn.inside).max() == 2
+
+
+def test_a_black_car_has_its_windows_found_whole() -> None:
+    """Panes that reflections cut into pieces are put together: what lies between the heights of the panes found so far joins them."""
+    drawn = car((24, 24, 26), glass=(90, 92, 94))
+    rgb = drawn.rgb.copy()
+    rgb[:, 300:372][drawn.glass[:, 300:372]] = (48, 49, 50)
+    assert held(found(rgb, drawn.inside), drawn.glass) > 0.95
+
+
 @pytest.mark.parametrize("paint", [(160, 160, 160), lch(45, 50, 250)], ids=["grey", "blue"])
 def test_a_highlight_is_no_glass(paint: Colour) -> None:
     rgb, inside = plain(paint)
@@ -237,6 +291,29 @@ def test_one_light_shape_stays(size: tuple[int, int], kept: bool) -> None:
     assert not shape[140:].any()
     if kept:
         assert shape.sum() == pytest.approx(size[0] * size[1], rel=0.02)
+
+
+def test_a_light_shape_in_the_tone_of_the_surroundings_goes() -> None:
+    labels, pane = one_pane(GREY_)
+    labels[pane > 0] = DIM
+    labels[80:120, 78:178] = BRIGHT
+    assert (calmed(labels, pane, TONES)[pane > 0] == DIM).all()
+
+
+def test_a_ragged_light_shape_goes() -> None:
+    labels, pane = one_pane(RED)
+    labels[pane > 0] = DIM
+    labels[80:176, 80:90] = labels[80:90, 80:176] = labels[166:176, 80:176] = BRIGHT
+    assert (calmed(labels, pane, TONES)[pane > 0] == DIM).all()
+
+
+def test_panes_of_one_tone_stay_alike() -> None:
+    """One in the midst of that tone, a large one elsewhere: both keep it."""
+    labels, pane = one_pane(RED)
+    labels[pane > 0] = GREY_
+    labels[20:60, 20:60] = GREY_
+    pane[32:48, 32:48] = 2
+    assert (calmed(labels, pane, TONES)[pane > 0] == GREY_).all()
 
 
 def test_a_hue_in_the_glass_becomes_the_tone_as_light_as_it() -> None:

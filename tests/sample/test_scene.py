@@ -92,6 +92,17 @@ def test_mask_is_one_piece_with_its_glass(small: dict[int, Scene], seed: int) ->
     assert sum(holes) < 0.0005 * mask.sum()
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_glass_is_the_upper_part_of_the_vehicle(small: dict[int, Scene], seed: int) -> None:
+    s = small[seed]
+    assert not (s.glass & ~s.mask).any()
+    assert 0.08 < s.glass.sum() / s.mask.sum() < 0.18
+    rows = np.flatnonzero(s.mask.any(1))
+    assert np.flatnonzero(s.glass.any(1))[-1] < rows[0] + 0.45 * len(rows)
+    for x0, y0, x1, y1 in s.mirrors:  # they stand in front of it
+        assert not s.glass[round((y0 + y1) / 2 * SMALL[1]), round((x0 + x1) / 2 * SMALL[0])]
+
+
 def test_truth_matches_what_is_seen(full: Scene) -> None:
     """The plate's box holds a light board with dark characters, the mask's rim runs along edges of the picture."""
     height, width = full.mask.shape
