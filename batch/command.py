@@ -2,8 +2,10 @@
 
 import asyncio
 import fcntl
+import math
 import os
 import signal
+import sqlite3
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import typer
@@ -20,7 +23,7 @@ from batch.bar import Bar
 from batch.dispatch import Rules, Run
 from batch.endpoint import endpoint_of
 from batch.engines import Engine, Pod, RunPod
-from batch.http import TIMEOUT
+from batch.http import session_of_many
 from batch.ledger import Ledger
 from batch.source import Source, source_of
 from batch.values import Unavailable, WrongUse
@@ -114,13 +117,19 @@ def _checked(
     environment: settings.Environment,
 ) -> Source:
     """The source; raises `WrongUse` for options that do not go together, before anything is written."""
+    if price == math.inf:
+        raise WrongUse("--price must be a finite number.")
     if budget is not None and price is None:
         raise WrongUse("--budget needs --price, the price of an hour of execution.")
     runpod = endpoint != "local" and not is_url(endpoint, "http", "https")
+    if not runpod and endpoint != "local" and not _has_host(endpoint):
+        raise WrongUse("--endpoint must be local, the id of a RunPod endpoint, or a pod's address such as http://127.0.0.1:5090.")
     if (webhook is not None or listen is not None) and not runpod:
         raise WrongUse("--webhook and --listen are RunPod's; --endpoint must be the id of an endpoint.")
-    if webhook is not None and not is_url(webhook, "http", "https"):
+    if webhook is not None and not (is_url(webhook, "http", "https") and _has_host(webhook)):
         raise WrongUse("--webhook must be an http or https address.")
+    if webhook is not None and listen is not None and {"?", "#"} & set(webhook):
+        raise WrongUse("--webhook with --listen must have no query; the name of each picture is added to its path.")
     if output.exists() and not output.is_dir():
         raise WrongUse(f"-o {shown(str(output), 200)}: is a file; name a folder.")
 
@@ -132,6 +141,14 @@ def _checked(
         return bucket_of(environment)
 
     return source_of(source, output, manifest.settings_of(given), bucket)
+
+
+def _has_host(url: str) -> bool:
+    """Whether an address names a host, and a port that there can be."""
+    try:
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 @contextmanager
@@ -194,7 +211,7 @@ async def _engine(options: Options, session: aiohttp.ClientSession, secret: str)
 
 async def _run(options: Options, ledger: Ledger, began: float) -> int:
     async with AsyncExitStack() as stack:
-        session = await stack.enter_async_context(aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0)))
+        session = await stack.enter_async_context(session_of_many())
         engine = await stack.enter_async_context(_engine(options, session, ledger.secret))
         many = engine.concurrency if options.concurrency is None or options.endpoint == "local" else options.concurrency
         bar = stack.enter_context(Bar(ledger, priced=options.price > 0))
@@ -208,7 +225,10 @@ async def _run(options: Options, ledger: Ledger, began: float) -> int:
             for helper in helpers:
                 helper.cancel()
             await asyncio.gather(*helpers, return_exceptions=True)
-            await asyncio.to_thread(results.write, options.folder, ledger, options.source.shown)
+            try:
+                await asyncio.to_thread(results.write, options.folder, ledger, options.source.shown)
+            except OSError as error:
+                run.fault = run.fault or Unavailable(f"The results cannot be stored in {options.folder}: {error.strerror}.")
     return _told(options, ledger, run, began)
 
 
@@ -244,6 +264,8 @@ def _told(options: Options, ledger: Ledger, run: Run, began: float) -> int:
     for path in run.unsettled:
         sys.stderr.write(f"{path.name}: is still being written; the next run takes it\n")
     count = ledger.count()
+    if run.scanned and not count.items:
+        sys.stderr.write(f"{options.source.shown} holds no picture.\n")
     cost = f", cost {ledger.spent:.2f}" if options.price else ""
     left = count.items - count.completed - count.failed
     waiting = f", {left} not done" if left else ""
@@ -284,6 +306,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (WrongUse, settings.SettingsError, JobError) as error:
         sys.stderr.write(f"{error}\n")
         return WRONG
+    except sqlite3.Error as error:
+        sys.stderr.write(f"The ledger cannot be used: {error}. The same command goes on later.\n")
+        return SOME_FAILED
     except (typer.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except Exception as fault:

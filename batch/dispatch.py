@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,7 +16,7 @@ from batch.ledger import Ledger
 from batch.protocol import Gone
 from batch.source import Digests, Source
 from batch.values import Answer, Item, Task, Unavailable, WrongUse, failed
-from pipeline.errors import JobError
+from pipeline.errors import Code, JobError
 
 #: Items that are noted in one transaction.
 _AT_ONCE = 200
@@ -197,11 +197,14 @@ class Run:
         await self._finish(task, task.remote or "", again=True)
 
     async def _finish(self, task: Task, remote: str, *, again: bool) -> None:
-        """Wait for the answer and record it. One found again that this program had cancelled has no answer."""
+        """Wait for the answer and record it. One found again that this program had cancelled, or that is no longer known, has none."""
         try:
             answer = await self.engine.answer(task, remote)
         except Gone:
-            self.ledger.unsent(task.key)
+            if again:
+                self.ledger.unsent(task.key)
+            else:  # sent again without end it would cost without end
+                self._failed(task, failed(f"{Code.INTERNAL}: The endpoint forgot the job before it was over."))
             return
         except asyncio.CancelledError:
             with suppress(Unavailable, Gone, JobError):
@@ -227,38 +230,49 @@ class Run:
         now, again_at = time.time(), None
         if answer.passing and task.tries < self.rules.retries:
             again_at = now + min(_LONGEST_AGAIN, _AGAIN * 2**task.tries)
-        self.ledger.answered(task.key, answer, self._cost(answer), now, again_at)
+        self.ledger.answered(task.key, answer, self._cost(answer), now, again_at=again_at)
 
     async def _record(self, task: Task, answer: Answer) -> None:
+        shown = None
         if answer.error is None:
             try:
-                answer = await asyncio.to_thread(collect.stage_inline, answer, collect.staging_of(self.folder, task.key))
+                with self._storing():
+                    answer, shown = await asyncio.to_thread(collect.take, self.folder, task, answer)
             except JobError as error:
                 answer = failed(str(error), answer.seconds)
         if answer.error is not None:
             self._failed(task, answer)
             return
-        self.ledger.answered(task.key, answer, self._cost(answer), time.time(), None)
-        await self._collect(task)
+        self.ledger.answered(task.key, answer, self._cost(answer), time.time(), shown=shown)
+        if shown is None:
+            await self._collect(task)
+        else:
+            self._place(task.key)
 
     async def _collect(self, task: Task) -> None:
         """Fetch the files of a task that was answered, and give them to its items."""
         result, files = self.ledger.answer(task.key)
         try:
-            if not collect.is_kept(self.folder, task.key):
-                await collect.fetch_all(self.session, files, collect.staging_of(self.folder, task.key), self.engine.headers)
-            shown = await asyncio.to_thread(collect.keep, self.folder, task.key, result, task.photo)
+            with self._storing():
+                if not collect.is_kept(self.folder, task.key):
+                    await collect.fetch_all(self.session, files, collect.staging_of(self.folder, task.key), self.engine.headers)
+                shown = await asyncio.to_thread(collect.keep, self.folder, task.key, result, task.photo)
         except JobError as error:
             self.ledger.not_fetched(task.key, str(error))
             return
-        except OSError as error:
-            raise Unavailable(f"The files cannot be stored in {self.folder}: {error.strerror}.") from error
         self.ledger.completed(task.key, shown)
         self._place(task.key)
 
     def _place(self, key: str) -> None:
-        ids = self.ledger.unplaced(key)
-        for name in ids:
-            collect.place(self.folder, key, name)
-        if ids:
-            self.ledger.placed(ids)
+        with self._storing():
+            for name in self.ledger.unplaced(key):
+                collect.place(self.folder, key, name)
+        self.ledger.placed(key)
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """A disk that takes no more ends the run, which goes on where it was."""
+        try:
+            yield
+        except OSError as error:
+            raise Unavailable(f"The files cannot be stored in {self.folder}: {error.strerror}.") from error

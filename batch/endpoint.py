@@ -46,7 +46,8 @@ class Endpoint:
         headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
 
         async def once() -> State:
-            async with self.session.request(call.method, f"{self.url}/{call.route}", data=call.body, headers=headers) as response:
+            url, body = f"{self.url}/{call.route}", call.body
+            async with self.session.request(call.method, url, data=body, headers=headers, allow_redirects=False) as response:
                 check_passing(response.status, response.headers)
                 return told(call, response.status, await response.read())
 

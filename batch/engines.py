@@ -7,12 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.parse import quote
 
 import aiohttp
 
 from batch.endpoint import Endpoint
 from batch.http import check_passing, patient
-from batch.protocol import FIRST, GROWTH, LONGEST, Gone, State
+from batch.protocol import FIRST, GROWTH, LONGEST, Gone, State, seconds_of
 from batch.values import Answer, Task, WrongUse, completed, failed
 from pipeline.errors import Code, JobError
 
@@ -79,7 +80,7 @@ class RunPod:
             if path is not None:
                 job[key] = base64.b64encode(await asyncio.to_thread(read_file, path)).decode()
         if self.listening:
-            self.heard[task.key] = asyncio.get_running_loop().create_future()
+            self.heard[task.sending] = asyncio.get_running_loop().create_future()
         return await self.endpoint.submit(job, self.webhook(task))
 
     async def answer(self, task: Task, remote: str) -> Answer:
@@ -88,12 +89,12 @@ class RunPod:
         async def look() -> Answer | None:
             return answer_of(await self.endpoint.status(remote))
 
-        if self.listening and task.key not in self.heard:
-            self.heard[task.key] = asyncio.get_running_loop().create_future()
+        if self.listening and task.sending not in self.heard:
+            self.heard[task.sending] = asyncio.get_running_loop().create_future()
         try:
-            return await _looked(look, self.heard.get(task.key))
+            return await _looked(look, self.heard.get(task.sending))
         finally:
-            self.heard.pop(task.key, None)
+            self.heard.pop(task.sending, None)
 
     async def cancel(self, remote: str) -> Answer | None:
         """See `Engine.cancel`."""
@@ -113,10 +114,6 @@ def answer_of(state: State) -> Answer | None:
     return completed(state.output, state.seconds) if failure is None else failed(str(failure), state.seconds)
 
 
-def _seconds(milliseconds: object) -> float:
-    return milliseconds / 1000 if isinstance(milliseconds, int | float) and milliseconds > 0 else 0.0
-
-
 @dataclass(slots=True)
 class Pod:
     """Jobs at a pod's HTTP API (docs/server.md)."""
@@ -134,13 +131,13 @@ class Pod:
     async def send(self, task: Task) -> str:
         """See `Engine.send`. The Idempotency-Key makes of a job that is sent twice one job."""
         files = {name: await asyncio.to_thread(read_file, path) for name, path in (("file", task.photo), ("matte", task.matte)) if path}
-        headers = self._headers | {"Idempotency-Key": f"{task.key}-{task.tries}"}
+        headers = self._headers | {"Idempotency-Key": task.sending}
 
         async def once() -> str:
             form = aiohttp.FormData({"options": json.dumps(dict(task.keys))})
             for name, data in files.items():
                 form.add_field(name, data, filename=name, content_type="application/octet-stream")
-            async with self.session.post(f"{self.url}/api/v1/process", data=form, headers=headers) as response:
+            async with self.session.post(f"{self.url}/api/v1/process", data=form, headers=headers, allow_redirects=False) as response:
                 told = await self._told(response)
                 return str(told["job_id"])
 
@@ -151,7 +148,7 @@ class Pod:
         check_passing(response.status, response.headers)
         try:
             told = await response.json(content_type=None)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if response.status in (401, 403):
             raise WrongUse("The pod refuses the key; set API_KEY to the pod's.")
@@ -167,7 +164,8 @@ class Pod:
         """See `Engine.answer`."""
 
         async def once() -> Answer | None:
-            async with self.session.get(f"{self.url}/api/v1/jobs/{remote}", headers=self._headers) as response:
+            url = f"{self.url}/api/v1/jobs/{quote(remote, safe='')}"
+            async with self.session.get(url, headers=self._headers, allow_redirects=False) as response:
                 return self._answer_of(await self._told(response), remote)
 
         return await _looked(lambda: patient(once, "The pod"))
@@ -175,7 +173,7 @@ class Pod:
     def _answer_of(self, told: Mapping[str, Any], remote: str) -> Answer | None:
         status, result = told.get("status"), told.get("result")
         if status == "completed" and isinstance(result, Mapping):
-            made = completed(result, _seconds(result.get("processing_time_ms")))
+            made = completed(result, seconds_of(result.get("processing_time_ms")))
             base = f"{self.url}/api/v1/jobs/{remote}/output"
             kinds = {"illustration.svg": "svg", "preview.png": "png", "report.html": "report", "illustration.pdf": "pdf"}
             files = {name: f"{base}/{kinds.get(name, name.removesuffix('.png'))}" for name in made.files}

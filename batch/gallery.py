@@ -56,7 +56,7 @@ class Gallery:
         """The photo: our small picture of it, else itself where a browser can show it and its address is no secret."""
         if row.placed and BEFORE in row.shown.get("files", []):
             return _href(f"{FILES}/{row.id}/{BEFORE}")
-        if row.photo is not None and Path(row.photo).suffix.lower() in _BROWSERS:
+        if row.photo is not None and row.photo.suffix.lower() in _BROWSERS:
             return _href(os.path.relpath(row.photo, self._folder))
         source = str(told["source"])
         return source if source.startswith(("http://", "https://")) else None

@@ -1,6 +1,7 @@
 """Requests that are patient: what may pass is tried again, with growing pauses, for some minutes."""
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -15,6 +16,11 @@ Made = TypeVar("Made")
 TIMEOUT = aiohttp.ClientTimeout(total=120, connect=15)
 #: Seconds after which an endpoint that answers nothing is given up, and the longest pause between two tries.
 PATIENCE, LONGEST_PAUSE = 240.0, 20.0
+
+
+def session_of_many() -> aiohttp.ClientSession:
+    """A session without a limit of its own on connections, and without cookies, which no server here needs."""
+    return aiohttp.ClientSession(timeout=TIMEOUT, connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar())
 
 
 class PassingError(Exception):
@@ -38,7 +44,7 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
     async def once() -> Made:
         try:
             return await request()
-        except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as fault:
+        except (TimeoutError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, aiohttp.ClientResponseError) as fault:
             raise PassingError(_told(fault)) from fault
 
     try:
@@ -54,10 +60,17 @@ async def patient(request: Callable[[], Awaitable[Made]], where: str, patience: 
         raise Unavailable(f"{where} cannot be reached: {last}.") from last
 
 
+def reason(error: OSError) -> str:
+    """The system's own words, without the address that asyncio adds to them."""
+    return os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror or type(error).__name__
+
+
 def _told(fault: Exception) -> str:
     """A fault of the transport in words, without the address, which may hold a signature."""
     if isinstance(fault, aiohttp.ClientConnectorError):
-        return f"it takes no connection ({fault.os_error.strerror or type(fault.os_error).__name__})"
+        return f"it takes no connection ({reason(fault.os_error)})"
+    if isinstance(fault, aiohttp.ClientResponseError):
+        return "it sends from address to address" if isinstance(fault, aiohttp.TooManyRedirects) else "its answer is not HTTP"
     return "it does not answer in time" if isinstance(fault, TimeoutError) else "it closed the connection"
 
 

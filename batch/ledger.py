@@ -5,12 +5,14 @@ A task goes `waiting → sent → answered → completed`, or to `failed`. Every
 """
 
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote_to_bytes
 
 from batch.values import Answer, Item, Task, WrongUse
 
@@ -47,6 +49,23 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) ST
 _TASK = "key, job, photo, matte, tries, remote"
 
 
+def text_of(path: Path | str) -> str:
+    """A path as a text that can be stored: one whose name is no UTF-8 as a file:// address."""
+    text = str(path)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"file://{quote(os.fsencode(text))}"
+    return text
+
+
+def path_of(text: str | None) -> Path | None:
+    """The path of which `text_of` made the text."""
+    if text is not None and text.startswith("file://"):
+        return Path(os.fsdecode(unquote_to_bytes(text.removeprefix("file://"))))
+    return None if text is None else Path(text)
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection to the ledger's file, whose tables are there. Raises `WrongUse` for a file that is none of ours."""
     try:
@@ -78,7 +97,7 @@ class Row:
 
     id: str
     origin: str
-    photo: str | None
+    photo: Path | None
     task: str
     placed: bool
     state: str
@@ -120,7 +139,7 @@ class Ledger:
             return sum(self._add(position, item) for position, item in items)
 
     def _add(self, position: int, item: Item) -> bool:
-        key, photo, matte = item.task, None if item.photo is None else str(item.photo), None if item.matte is None else str(item.matte)
+        key, photo, matte = item.task, *(None if path is None else text_of(path) for path in (item.photo, item.matte))
         before = self._db.execute("SELECT task FROM items WHERE id = ?", (item.id,)).fetchone()
         self._db.execute(
             "INSERT INTO items (id, position, run, origin, photo, task) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET"
@@ -179,15 +198,19 @@ class Ledger:
         """A task is at no endpoint and has no answer: it waits again."""
         self._db.execute("UPDATE tasks SET state = 'waiting', remote = NULL WHERE key = ?", (key,))
 
-    def answered(self, key: str, answer: Answer, cost: float, now: float, again_at: float | None) -> None:
-        """Record an answer. `again_at`: when a failure that may pass is tried again; None where it is not."""
-        state = "answered" if answer.error is None else "failed" if again_at is None else "waiting"
+    def answered(
+        self, key: str, answer: Answer, cost: float, now: float, *, again_at: float | None = None, shown: Mapping[str, Any] | None = None
+    ) -> None:
+        """Record an answer. `again_at`: when a failure that may pass is tried again; None where it is not. `shown` where the task's files
+        are here already."""
+        made, missed = "answered" if shown is None else "completed", "failed" if again_at is None else "waiting"
+        state = made if answer.error is None else missed
         self._db.execute(
             "UPDATE tasks SET state = ?, remote = CASE ? WHEN 'answered' THEN remote END, tries = tries + 1, not_before = ?, result = ?,"
-            " files = ?, error = ?, passing = ?, seconds = seconds + ?, cost = cost + ?, ended = ? WHERE key = ?",
+            " files = ?, shown = ?, error = ?, passing = ?, seconds = seconds + ?, cost = cost + ?, ended = ? WHERE key = ?",
             (
-                state, state, again_at or 0.0, None if answer.result is None else json.dumps(answer.result),
-                json.dumps(dict(answer.files)), answer.error, answer.passing, answer.seconds, cost, now, key,
+                state, state, again_at or 0.0, None if answer.result is None else json.dumps(answer.result), json.dumps(dict(answer.files)),
+                None if shown is None else json.dumps(dict(shown)), answer.error, answer.passing, answer.seconds, cost, now, key,
             ),
         )  # fmt: skip
         self.spent, self.answers, self.changes = self.spent + cost, self.answers + 1, self.changes + 1
@@ -210,11 +233,9 @@ class Ledger:
         """The ids of a task's items that have not got its files yet."""
         return [row[0] for row in self._db.execute("SELECT id FROM items WHERE task = ? AND NOT placed", (key,))]
 
-    def placed(self, ids: Iterable[str]) -> None:
-        """These items have their files."""
-        with self._db:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("UPDATE items SET placed = 1 WHERE id = ?", [(each,) for each in ids])
+    def placed(self, key: str) -> None:
+        """All of a task's items have its files."""
+        self._db.execute("UPDATE items SET placed = 1 WHERE task = ? AND NOT placed", (key,))
         self.changes += 1
 
     def late(self, since: int = 0) -> list[str]:
@@ -258,7 +279,7 @@ class Ledger:
                 " ORDER BY i.position, i.id"
             ):
                 yield Row(
-                    row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6], json.loads(row[7]) if row[7] else None,
+                    row[0], row[1], path_of(row[2]), row[3], bool(row[4]), row[5], row[6], json.loads(row[7]) if row[7] else None,
                     json.loads(row[8]) if row[8] else {}, row[9], row[10], row[11], row[12],
                 )  # fmt: skip
         finally:
@@ -267,4 +288,4 @@ class Ledger:
 
 def _task(row: tuple[Any, ...]) -> Task:
     key, job, photo, matte, tries, remote = row
-    return Task(key, json.loads(job), None if photo is None else Path(photo), None if matte is None else Path(matte), tries, remote)
+    return Task(key, json.loads(job), path_of(photo), path_of(matte), tries, remote)

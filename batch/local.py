@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,8 @@ class Local:
             if error.fatal:
                 raise Unavailable(f"This machine can do no further job: {error}") from error
             return failed(str(error), time.monotonic() - began)
-        return completed(result, time.monotonic() - began)
+        made = completed(result, time.monotonic() - began)
+        return replace(made, files={name: url for name, url in made.files.items() if not url.startswith("file://")})  # these are there
 
     async def answer(self, task: Task, remote: str) -> Answer:  # noqa: ARG002
         """See `Engine.answer`. What an earlier process had begun is gone."""

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from batch.values import WrongUse
-from delivery import safe_prefix
 from pipeline.errors import Code, JobError
+from pipeline.intake.fetch import is_url
 from pipeline.job import Job, read
 from pipeline.palette import shown
+from pipeline.stored_keys import safe_prefix
 from pipeline.text_fields import value
 
 #: Bytes of a line, which may hold a picture in base64.
@@ -44,7 +45,7 @@ class Line:
 
 
 def _wrong(path: Path, number: int, sentence: str) -> WrongUse:
-    return WrongUse(f"{shown(path.name, 100)}, line {number}: {sentence.rstrip('.')}.")
+    return WrongUse(f"{shown(path.name, 100)}, line {number}: {sentence if sentence.endswith('?') else sentence.rstrip('.') + '.'}")
 
 
 def lines(path: Path, settings: Mapping[str, Any]) -> Iterator[Line]:
@@ -98,7 +99,7 @@ def _nested(kept: sqlite3.Connection, name: str) -> int | None:
 
 def _checked(number: int, count: int, row: dict[str, Any], settings: Mapping[str, Any], folder: Path) -> Line:
     name = row.pop("id", None)
-    if name is not None and not isinstance(name, str | int):
+    if name is not None and (isinstance(name, bool) or not isinstance(name, str | int)):
         raise JobError(Code.INVALID_INPUT, "id: must be a text")
     name = str(count).zfill(6) if name is None or name == "" else str(name)
     check_id(name)
@@ -107,6 +108,8 @@ def _checked(number: int, count: int, row: dict[str, Any], settings: Mapping[str
     left = {key: given for key, given in keys.items() if key not in files}
     for key in files.keys() & {key for key, base64 in PATHS.items() if base64 in left}:
         raise JobError(Code.INVALID_INPUT, f"Give exactly one of {key} and {PATHS[key]}.")
+    if isinstance(url := left.get("palette_from_url"), str) and not is_url(url, "http", "https", "s3"):
+        raise JobError(Code.INVALID_INPUT, f"palette_from_url: must be an http(s) or s3 address, not '{shown(url, 200)}'")
     read(left | {PATHS[key]: _ELSEWHERE for key in files})
     return Line(number, name, left, files)
 
@@ -147,8 +150,10 @@ def _json_lines(file: io.BufferedIOBase, path: Path) -> Iterator[tuple[int, dict
             row = json.loads(text, object_pairs_hook=_once)
         except _TwiceError as twice:
             raise _wrong(path, number, f"the key '{shown(str(twice), 80)}' stands there twice") from None
-        except (ValueError, RecursionError) as error:
-            raise _wrong(path, number, f"is not JSON ({getattr(error, 'msg', 'nested too deep')})") from None
+        except RecursionError:
+            raise _wrong(path, number, "is not JSON (nested too deep)") from None
+        except ValueError as error:
+            raise _wrong(path, number, f"is not JSON ({getattr(error, 'msg', 'a number has too many digits')})") from None
         if not isinstance(row, dict):
             raise _wrong(path, number, "must be a JSON object of the job's keys and id")
         yield number, row
@@ -190,10 +195,16 @@ def _csv(file: io.BufferedIOBase, path: Path) -> Iterator[tuple[int, dict[str, A
         try:
             yield (
                 number,
-                {name: cell if name == "id" else value(name, [cell]) for name, cell in zip(names, row, strict=True) if cell.strip()},
+                {name: _cell(name, cell) for name, cell in zip(names, row, strict=True) if cell.strip()},
             )
         except JobError as error:
             raise _wrong(path, number, error.sentence) from None
+
+
+def _cell(name: str, cell: str) -> Any:
+    """A key's value; blanks around an id or an address are none of it."""
+    cell = cell.strip() if name == "id" or name in PATHS else cell
+    return cell if name == "id" else value(name, [cell])
 
 
 def _header(head: str, path: Path) -> tuple[list[str], str]:
@@ -203,11 +214,13 @@ def _header(head: str, path: Path) -> tuple[list[str], str]:
     def split(delimiter: str) -> list[str]:
         return [name.strip() for name in next(csv.reader([head], delimiter=delimiter), [])]
 
+    if "\r" in head.rstrip("\r\n"):
+        raise _wrong(path, 1, "the lines end with a carriage return alone; save the file with line ends of Windows or Linux")
     delimiter = max(_DELIMITERS, key=lambda each: sum(name in known for name in split(each)))
     names = split(delimiter)
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name[:80], known, 1, 0)
+            near = difflib.get_close_matches(name[:80].lower(), known, 1, 0)
             hint = f"; did you mean '{near[0]}'?" if near and name else ""
             raise _wrong(path, 1, f"unknown column '{shown(name, 80)}'{hint}")
         if names.count(name) > 1:

@@ -7,6 +7,8 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
+from math import inf
 from typing import Annotated, Any, Final, TypedDict
 from urllib.parse import quote
 
@@ -45,7 +47,8 @@ class JobFailed(Exception):  # noqa: N818 - it speaks of the job
 
 
 class Refused(Exception):  # noqa: N818 - a refusal, not a fault
-    """RunPod refuses the request: a wrong key (`status` 401 or 403), an unknown endpoint (404), or none that is given (0)."""
+    """RunPod refuses the request, whatever the job: a wrong key (`status` 401 or 403), an unknown endpoint (404), an account without
+    money (402), or no key that is given (0)."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
@@ -54,6 +57,11 @@ class Refused(Exception):  # noqa: N818 - a refusal, not a fault
 
 class Gone(Exception):  # noqa: N818 - not a fault: results are kept for half an hour
     """RunPod does not know the job (any more)."""
+
+
+def seconds_of(milliseconds: object) -> float:
+    """A time as it is told, in seconds; 0 where it is none."""
+    return milliseconds / 1000 if isinstance(milliseconds, int | float) and 0 < milliseconds < inf else 0.0
 
 
 class _Open(BaseModel):
@@ -107,7 +115,7 @@ class State(_Open):
     @property
     def seconds(self) -> float:
         """Seconds of execution, 0 where RunPod does not tell them."""
-        return self.execution_ms / 1000 if isinstance(self.execution_ms, int | float) and self.execution_ms > 0 else 0.0
+        return seconds_of(self.execution_ms)
 
     @property
     def progress(self) -> Progress | None:
@@ -187,6 +195,13 @@ def is_passing(status: int) -> bool:
     return status in (408, 425, 429) or status >= 500
 
 
+def _phrase(status: int) -> str:
+    try:
+        return f" ({HTTPStatus(status).phrase})"
+    except ValueError:
+        return ""
+
+
 def told(call: Call, status: int, body: bytes) -> State:
     """What RunPod answered to a call. Raises `Refused`, `Gone`, or `JobFailed` for a job that it does not take."""
     if status in (401, 403):
@@ -197,11 +212,13 @@ def told(call: Call, status: int, body: bytes) -> State:
         raise Gone("RunPod does not know the job (any more).")
     if status == 413:
         raise JobFailed("INPUT_TOO_LARGE", "RunPod refuses the job as too large; give the picture by address (image_url).")
-    if status >= 300:
+    if status in (400, 422) and call.route == "run":
         raise JobFailed("INVALID_INPUT", f"RunPod refuses the job with status {status}.")
+    if status >= 300:  # not the job's fault: 402, where the account's money is used up, would be every job's
+        raise Refused(status, f"RunPod refuses the request with status {status}{_phrase(status)}.")
     try:
         data = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None
     state = State.model_validate(data if isinstance(data, dict) else {})
     if call.route == "run" and not state.id:

@@ -21,8 +21,13 @@ _COLUMNS = (
 def write(folder: Path, ledger: Ledger, title: str) -> None:
     """Write all three from the ledger, a row at a time."""
     names = ("results.jsonl", "results.csv", "gallery.html")
-    new = [folder / f".{name}.new" for name in names]
-    with new[0].open("w", encoding="utf-8") as lines, new[1].open("w", encoding="utf-8", newline="") as table, new[2].open("wb") as page:
+    # Half a character may stand in an answer: errors="replace".
+    lines_at, table_at, page_at = (folder / f".{name}.new" for name in names)
+    with (
+        lines_at.open("w", encoding="utf-8", errors="replace") as lines,
+        table_at.open("w", encoding="utf-8", errors="replace", newline="") as table,
+        page_at.open("wb") as page,
+    ):
         cells = csv.DictWriter(table, _COLUMNS)
         cells.writeheader()
         gallery = Gallery(page, folder, title)
@@ -32,7 +37,7 @@ def write(folder: Path, ledger: Ledger, title: str) -> None:
             cells.writerow(_cells(told))
             gallery.add(row, told)
         gallery.close()
-    for made, name in zip(new, names, strict=True):
+    for made, name in zip((lines_at, table_at, page_at), names, strict=True):
         made.replace(folder / name)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from batch import ledger, manifest
+from batch.collect import FILES
 from batch.settled import SETTLE, settled
 from batch.values import Item, WrongUse
 from delivery import Bucket, listed_s3
@@ -28,14 +29,14 @@ class Digests:
 
     def of(self, path: Path) -> str:
         """The digest of the file's content. Raises OSError."""
-        stamp = _stamp(path)
-        known = self._db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (str(path), stamp)).fetchone()
+        stamp, name = _stamp(path), ledger.text_of(path)
+        known = self._db.execute("SELECT digest FROM digests WHERE path = ? AND stamp = ?", (name, stamp)).fetchone()
         if known is not None:
             return str(known[0])
         with path.open("rb") as file:
             found = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
         if _stamp(path) == stamp:  # else it was changed meanwhile
-            self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (str(path), stamp, found))
+            self._db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (name, stamp, found))
         return found
 
     def close(self) -> None:
@@ -68,8 +69,10 @@ def source_of(text: str, output: Path, settings: Mapping[str, Any], bucket: Call
     if text.lower().startswith(("http://", "https://")):
         raise WrongUse("SOURCE must be a folder, a .csv or .jsonl manifest, or s3://bucket/prefix; put addresses into a manifest.")
     path = Path(text)
+    if not text:
+        raise WrongUse("SOURCE is empty; name a folder, a .csv or .jsonl manifest, or s3://bucket/prefix.")
     if path.is_dir():
-        return _folder(path.resolve(), output, settings)
+        return _folder(path.resolve(), output.resolve(), settings)
     if path.suffix.lower() in (".csv", ".jsonl"):
         return _manifest(path, settings, bucket)
     reason = "is no folder, and its name ends neither in .csv nor in .jsonl" if path.exists() else "is not there"
@@ -80,12 +83,15 @@ def _folder(folder: Path, output: Path, settings: Mapping[str, Any]) -> Source:
     if {"image_url", "image_base64"} & settings.keys():
         raise WrongUse("--set: the folder's pictures are sent; image_url and image_base64 cannot be set too.")
 
+    if folder == output or folder.is_relative_to(output / FILES):
+        raise WrongUse(f"-o {shown(str(output), 200)}: holds the pictures themselves; name another folder, which may lie in it.")
+
     def check() -> None:
         if not os.access(folder, os.R_OK | os.X_OK):
             raise WrongUse(f"{shown(str(folder), 200)} cannot be read.")
 
     def items(digests: Digests, unsettled: Callable[[Path], None]) -> Iterator[Item]:
-        for path in _pictures(folder, output.resolve()):
+        for path in _pictures(folder, output):
             try:
                 if not settled(path):
                     unsettled(path)
@@ -94,11 +100,11 @@ def _folder(folder: Path, output: Path, settings: Mapping[str, Any]) -> Source:
             except FileNotFoundError:
                 continue  # taken away meanwhile
             except OSError:
-                identity = f"unreadable:{path}"  # it is answered as any other bad picture
+                identity = f"unreadable:{ledger.text_of(path)}"  # it is answered as any other bad picture
             name = path.relative_to(folder).as_posix()
-            yield Item(_id(name), name, settings, identity, path)
+            yield Item(_id(name), os.fsencode(name).decode("utf-8", "replace"), settings, identity, path)
 
-    return Source(folder.name, SETTLE / 2, check, items)
+    return Source(shown(folder.name, 200), SETTLE / 2, check, items)
 
 
 def _id(name: str) -> str:
@@ -120,7 +126,7 @@ def _pictures(folder: Path, output: Path) -> Iterator[Path]:
             continue
         if entry.is_dir(follow_symlinks=False):
             yield from _pictures(path, output)
-        elif path.suffix.lower() in SUFFIXES:
+        elif path.suffix.lower() in SUFFIXES and path.is_file():  # reading a pipe would wait for ever
             yield path
 
 

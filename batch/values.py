@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from batch.protocol import LASTING
 from pipeline.errors import Code
+from pipeline.palette import shown
 
 
 class WrongUse(Exception):  # noqa: N818 - a refusal, not a fault
@@ -52,6 +53,11 @@ class Task:
     tries: int
     remote: str | None = None
 
+    @property
+    def sending(self) -> str:
+        """A name for this try of the task: an answer to an earlier one that arrives late is none to it."""
+        return f"{self.key}-{self.tries}"
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -72,8 +78,8 @@ def failed(error: str, seconds: float = 0.0) -> Answer:
     code = error.partition(":")[0]
     if code not in Code.__members__:
         lines = error.strip().splitlines() or ["the endpoint gave no reason"]
-        return Answer(error=f"{Code.INTERNAL}: {lines[-1].strip()[:500]}", seconds=seconds, passing=True)
-    return Answer(error=" ".join(error.split())[:1000], seconds=seconds, passing=code not in LASTING)
+        return Answer(error=f"{Code.INTERNAL}: {shown(lines[-1].strip(), 500)}", seconds=seconds, passing=True)
+    return Answer(error=shown(" ".join(error.split()), 1000), seconds=seconds, passing=code not in LASTING)
 
 
 #: Key of the result → the file's name.

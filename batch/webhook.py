@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from batch.engines import RunPod, answer_of
+from batch.http import reason
 from batch.protocol import State
 from batch.values import Task, WrongUse
 
@@ -26,10 +27,10 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
         if not hmac.compare_digest(request.match_info["secret"].encode(), secret.encode()):
             return web.Response(status=404)
         try:
-            told = json.loads(await request.read())
-        except ValueError:
+            told = State.model_validate(json.loads(await request.read()))
+        except (ValueError, RecursionError):  # a wrong answer is pydantic's ValidationError, a ValueError
             return web.Response(status=400)
-        answer = answer_of(State.model_validate(told)) if isinstance(told, dict) else None
+        answer = answer_of(told)
         heard = engine.heard.get(request.match_info["task"])
         if answer is not None and heard is not None and not heard.done():
             heard.set_result(answer)
@@ -43,11 +44,11 @@ async def listening(engine: RunPod, port: int, secret: str, public: str | None) 
         try:
             await web.TCPSite(runner, "0.0.0.0", port).start()  # RunPod calls from outside
         except OSError as error:
-            raise WrongUse(f"--listen {port}: the port cannot be used: {error.strerror}.") from error
+            raise WrongUse(f"--listen {port}: the port cannot be used: {reason(error)}.") from error
         base = (public or f"http://{_own_address(engine.endpoint.url)}:{runner.addresses[0][1]}").rstrip("/")
 
         def address(task: Task) -> str:
-            return f"{base}/{secret}/{task.key}"
+            return f"{base}/{secret}/{task.sending}"
 
         engine.webhook, engine.listening = address, True
         yield

@@ -1,18 +1,23 @@
 """The page's weight, how soon it can be used, and what axe finds in it: `python -m bench.page [--loads N] [--docs]`.
 
+`--image` alone draws the sample and writes docs/images/page.png, the page with that job.
+
 Bytes are those of all files that the page loads before anything is done, pictures apart, as they lie and as gzip would make them. The
 time is that from the start of the navigation until *Choose a photo* is laid out, each load in a browser context without a cache, in turn
 with a page of one line from the standard library's server. axe-core looks at every state of the page, at the report, at the sign-in form
-and at the API's description, in both colour schemes, at the widths of a desk and of a telephone.
+and at the API's description, in both colour schemes, at the widths of a desk and of a telephone. The training of a style that it looks
+at is a stand-in's, as in the tests.
 """
 
 import argparse
 import gzip
 import os
 import statistics
+import sys
 import tempfile
 import threading
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,10 +32,11 @@ from playwright.sync_api import Browser, Page, Response
 from pipeline.settings import environment
 from tests.support.browser import chromium
 from tests.support.pictures import save
-from tests.support.serving import JOB_SECONDS, Server, serving
+from tests.support.serving import JOB_SECONDS, Server, serving, until
 
 ROOT = Path(__file__).parents[1]
-DOCUMENT = ROOT / "docs" / "benchmarks" / "page.md"
+DOCUMENT, IMAGE = ROOT / "docs" / "benchmarks" / "page.md", ROOT / "docs" / "images" / "page.png"
+TRAINER = [sys.executable, "-m", "tests.support.stand_in_trainer", "--port", "{port}"]
 KEY = "a key for the sign-in form"
 IMPACTS = ("critical", "serious", "moderate", "minor")
 VIEWS = [(width, scheme) for width in (1440, 360) for scheme in ("light", "dark")]
@@ -98,17 +104,41 @@ def found(page: Page) -> Counter[str]:
     return Counter(str(rule["impact"]) for rule in Axe().run(page).response["violations"])
 
 
-def finished(server: Server) -> str:
+def finished(server: Server, size: int = 1024) -> str:
     """A job with every file and every intermediate."""
     photo, box = (ROOT / "server" / "sample.jpg").read_bytes(), [0.2, 0.35, 0.81, 0.8]
-    job_id = server.submit(photo, size=1024, vehicle_box=box, outputs=["svg", "png", "pdf", "report", "intermediates"])
+    job_id = server.submit(photo, size=size, vehicle_box=box, outputs=["svg", "png", "pdf", "report", "intermediates"])
     told = server.over(job_id)
     if told["status"] != "completed":
         raise SystemExit(f"The sample's job ended as {told['status']}: {told['error']}")
     return job_id
 
 
-def states(page: Page, address: str, done: str, failed: str, locked: str, report: Path) -> Iterator[str]:
+def trained(server: Server) -> None:
+    """A style that a stand-in for the builder has trained."""
+    photo, drawing = save(Image.new("RGB", (96, 64), "grey"), "PNG"), b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+    with tempfile.TemporaryFile() as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            for k in range(5):
+                archive.writestr(f"photos/car{k}.png", photo)
+                archive.writestr(f"drawings/car{k}.svg", drawing)
+        file.seek(0)
+        server.client.post("/api/v1/training/pairs", files={"file": ("pairs.zip", file)}).raise_for_status()
+    server.client.post("/api/v1/training", json={"name": "flat", "epochs": 3}).raise_for_status()
+    until(lambda: server.client.get("/api/v1/training").json()["status"] == "completed", JOB_SECONDS)
+
+
+def pictured(browser: Browser, address: str, done: str) -> bytes:
+    """The page with a finished job, as docs/page.md shows it."""
+    page = browser.new_page(viewport={"width": 1440, "height": 960}, color_scheme="light")
+    page.goto(f"{address}#job={done}", timeout=PATIENCE)
+    page.locator(".viewer").wait_for(timeout=PATIENCE)
+    page.wait_for_load_state("networkidle", timeout=PATIENCE)
+    page.wait_for_timeout(1000)  # until the pictures are laid out
+    return page.screenshot()
+
+
+def states(page: Page, address: str, done: str, failed: str, locked: str, trainer: str, report: Path) -> Iterator[str]:
     """Brings the page into one state after the other; each is looked at when its name comes."""
     page.set_default_timeout(PATIENCE)
     page.goto(address)
@@ -118,6 +148,7 @@ def states(page: Page, address: str, done: str, failed: str, locked: str, report
         group.evaluate("e => { e.open = true }")
     yield "every setting unfolded"
     page.get_by_role("button", name="Use the sample").click()
+    page.get_by_role("button", name="Set a vehicle box").click()
     page.locator(".box").wait_for()
     yield "photo with a vehicle box"
     page.get_by_label("Working size").select_option("8192")
@@ -138,6 +169,12 @@ def states(page: Page, address: str, done: str, failed: str, locked: str, report
     yield "result, a layer and a colour off"
     page.get_by_role("button", name="Show where").first.click()
     yield "result, what was removed, zoomed"
+    page.evaluate("location.hash = 'style'")
+    page.get_by_role("heading", name="Train a style").wait_for()
+    yield "style, on a server that cannot train"
+    page.goto(f"{trainer}/#style")
+    page.get_by_role("heading", name=": flat").wait_for()
+    yield "style, trained"
     page.goto(report.as_uri())
     page.locator(".viewer").wait_for()
     yield "report with intermediates"
@@ -199,20 +236,38 @@ def document(files: list[tuple[str, int, int]], ours: list[float], plain: list[f
     return "\n".join(lines)
 
 
+def take_picture() -> None:
+    """Write the picture of the page."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), NETWORKS_PATH=str(environment().networks_path), PIPELINE_CONFIG="") as server,
+        chromium() as browser,
+    ):
+        server.ready()
+        IMAGE.write_bytes(pictured(browser, str(server.client.base_url).rstrip("/") + "/", finished(server, 4096)))
+    print(IMAGE)
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--loads", type=int, default=11, help="loads of each page")
     parser.add_argument("--docs", action="store_true", help=f"write {DOCUMENT.relative_to(ROOT)}")
+    parser.add_argument("--image", action="store_true", help=f"write {IMAGE.relative_to(ROOT)} alone")
     options = parser.parse_args()
+    if options.image:
+        take_picture()
+        return
     with (
         tempfile.TemporaryDirectory() as folder,
         serving(Path(folder) / "pod", NETWORKS_PATH=str(environment().networks_path)) as server,
         serving(Path(folder) / "locked", WORKERS="0", API_KEY=KEY) as locked,
+        serving(Path(folder) / "trainer", command=TRAINER, WORKERS="0", MODEL_VOLUME_PATH=folder) as trainer,
         one_line() as line,
         chromium() as browser,
     ):
         server.ready()
+        trained(trainer)
         address = str(server.client.base_url).rstrip("/") + "/"
         files = weight(browser, address)
         load, ours, plain = os.getloadavg()[0], [], []
@@ -227,6 +282,7 @@ def main() -> None:
         if server.over(failed)["status"] != "failed":
             raise SystemExit("A grey picture was drawn, so there is no failed job to look at.")
         begin = partial(states, address=address, done=done, failed=failed, locked=str(locked.client.base_url), report=report)
+        begin = partial(begin, trainer=str(trainer.client.base_url).rstrip("/"))
         axe = accessibility(browser, begin)
         facts = f"Chromium {browser.version}, {os.cpu_count()} processors, load before the loads {load:.1f} (others used the machine too)."
     text = document(files, ours, plain, axe, facts)

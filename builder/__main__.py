@@ -292,6 +292,10 @@ def main(arguments: list[str] | None = None) -> int:
         return _INTERRUPTED
     except typer.Exit as error:
         return error.exit_code
+    except ModuleNotFoundError as fault:  # after ./run demo there is no torch
+        why = str(fault).partition("\n")[0].rstrip(".")
+        sys.stderr.write(f"This command needs the packages of requirements.txt: {why}. Run: pip install -r requirements.txt\n")
+        return 1
     except Exception as fault:
         usage = getattr(fault, "format_message", None)  # typer's usage errors, whose class it does not publish
         if usage is None:

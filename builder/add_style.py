@@ -32,7 +32,9 @@ def add_style(volume: Path, file: Path, name: str | None, trigger: str | None, t
     no plain LoRA, or does not fit the volume's UNet layer by layer.
     """
     target = volume / "styles" / _file_name(file, name)
-    if file.suffix != ".safetensors" or not file.is_file():
+    if not file.is_file():
+        raise BuilderError(f"There is no file {file}.")
+    if file.suffix != ".safetensors":
         raise BuilderError(f"{file} is not a .safetensors file; a style is installed from such a file only.")
     try:
         known = _known(file, trigger)
@@ -55,7 +57,7 @@ def add_style(volume: Path, file: Path, name: str | None, trigger: str | None, t
 def _file_name(file: Path, name: str | None) -> str:
     wanted = f"{(name or file.name).removesuffix('.safetensors')}.safetensors"
     if Path(wanted).name != wanted or wanted.startswith("."):
-        raise BuilderError(f"{name!r} is no name for a style: it must be a plain file name.")
+        raise WrongOption(f"{name or file.name!r} is no name for a style: it must be a plain file name.")
     return wanted
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from builder.errors import BuilderError, WrongOption
 from model_cache import styles
 from model_cache.catalogue import Model, load_catalogue
@@ -15,6 +13,7 @@ from model_cache.errors import BrokenModel, MissingModels
 from model_cache.needed import FAST_LORA, TEXT, Chosen
 from model_cache.needed import needed as model_names
 from model_cache.volume import Volume
+from pipeline.settings_file import SettingsError, merged, read_file
 from pipeline.variables import variable
 
 _DEFAULTS = Path(__file__).parents[1] / "pipeline" / "defaults.yaml"
@@ -33,23 +32,11 @@ def settings_of(config: Path | None) -> dict[str, Any]:
     """The pipeline's defaults, changed by the deployment's file: `config`, else PIPELINE_CONFIG. Raises `BuilderError`."""
     said = variable("PIPELINE_CONFIG")
     named = config or (Path(said) if said else None)
-    settings = _yaml(_DEFAULTS)
-    return settings if named is None else _merged(settings, _yaml(named))
-
-
-def _yaml(path: Path) -> dict[str, Any]:
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise BuilderError(f"The settings file {path} cannot be read.") from error
-    if not isinstance(rows, dict):
-        raise BuilderError(f"The settings file {path} must map keys to values.")
-    return rows
-
-
-def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = {key: _merged(base[key], value) for key, value in over.items() if isinstance(value, dict) and isinstance(base.get(key), dict)}
-    return base | over | both
+        settings = read_file(_DEFAULTS)
+        return dict(settings) if named is None else merged(settings, read_file(named))
+    except SettingsError as error:
+        raise BuilderError(str(error)) from error
 
 
 def needed(settings: Mapping[str, Any]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 Importing this package does not import boto3, which is slow to load: the S3 functions do so when they are called.
 """
 
-from delivery.artifact import CONTENT_TYPES, RESULT_NAME, Artifact, safe_prefix
+from delivery.artifact import CONTENT_TYPES, RESULT_NAME, Artifact
 from delivery.bucket import Bucket, bucket_from_s3_config, configured_bucket
 from delivery.inline import INLINE_LIMIT, deliver_inline
 from delivery.local import DISK_FULL, deliver_local, local_urls
@@ -26,5 +26,4 @@ __all__ = [
     "listed_s3",
     "local_urls",
     "s3_urls",
-    "safe_prefix",
 ]

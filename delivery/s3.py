@@ -14,12 +14,13 @@ from functools import cache, partial
 from typing import Any
 from urllib.parse import quote
 
-from delivery.artifact import Artifact, in_order, safe_prefix
+from delivery.artifact import Artifact, in_order
 from delivery.bucket import Bucket, addressing_of, signing_region
 from delivery.s3_errors import answered, delivery_failed, error_code, input_failed
 from delivery.transport import sender
 from pipeline.errors import Code, JobError
 from pipeline.intake.network import Deadline, go_on, in_parallel
+from pipeline.stored_keys import safe_prefix
 
 _log = logging.getLogger(__name__)
 

@@ -86,7 +86,11 @@ def build(environment: Environment, settings: Settings) -> Steps:
     from pipeline.neural import needed, networks  # noqa: PLC0415 - imports torch only when its models are there
 
     volume = needed(environment.volume, wanted, settings)
-    served = networks(volume, wanted, settings, insist=environment.engine == "neural")
+    try:
+        served = networks(volume, wanted, settings, insist=environment.engine == "neural")
+    except ModuleNotFoundError as fault:
+        sentence = f"Networks need the packages of requirements.txt, and {fault.name} is not there: pip install -r requirements.txt."
+        raise JobError(Code.MODELS_MISSING, sentence, fatal=True) from fault
     base = classical(embedded, served.find, served.look)
     return replace(
         base,

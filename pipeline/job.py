@@ -9,13 +9,14 @@ import sys
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.json_schema import models_json_schema
 
 from pipeline import palette as palettes
 from pipeline.errors import Code, JobError
 from pipeline.input_limits import check_values
 from pipeline.library import SHIPPED, Library
+from pipeline.stored_keys import safe_prefix
 
 #: Version of the contract spoken here. Keys may be added within one; meanings change only with the next.
 SCHEMA: Final = 1
@@ -60,6 +61,11 @@ def _nameable(label: str) -> str:
     return label
 
 
+def _whole(number: object) -> object:
+    """Not True, which is equal to 1; a literal is compared by value."""
+    return number if type(number) is int else None
+
+
 def _unique(items: list[Any]) -> list[Any]:
     return list(dict.fromkeys(items))
 
@@ -71,7 +77,7 @@ Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class StrokeSpec(_Strict):
@@ -108,7 +114,7 @@ def _once(locks: list[ColorLockSpec]) -> list[ColorLockSpec]:
 class Job(_Strict):
     """One picture to make. Boxes are fractions of the upright photo."""
 
-    schema_version: Literal[1] = Field(SCHEMA, alias="schema", description="version of this contract")
+    schema_version: Annotated[Literal[1], BeforeValidator(_whole)] = Field(SCHEMA, alias="schema", description="version of this contract")
     image_url: str | None = Field(None, min_length=1, max_length=8192, description="http(s) or s3://bucket/key")
     image_base64: str | None = Field(None, min_length=1, description="base64 or a data URI")
     palette_hex_list: list[str] | str | None = Field(None, description="2 to 64 colours; a list, or one comma-separated string")
@@ -300,14 +306,14 @@ def _sentence(error: ValidationError) -> str:
         inner: dict[object, type[BaseModel]] = {"stroke": StrokeSpec, "color_locks": ColorLockSpec}
         fields = (inner.get(first["loc"][0], Job) if len(first["loc"]) > 1 else Job).model_fields
         known = [field.alias or name for name, field in fields.items()]
-        near = difflib.get_close_matches(str(first["loc"][-1])[:80], known, 1, 0)
+        near = difflib.get_close_matches(str(first["loc"][-1])[:80].lower(), known, 1, 0)
         unknown = palettes.shown(place, 80)
         return f"Unknown key '{unknown}'; did you mean {near[0]!r}?" if near else f"Unknown key '{unknown}'."
     if place == "schema":
         given = first["input"]
         named = f"Schema {given}" if type(given) is int and abs(given) < 10**6 else "This schema"
         return f"{named} is not supported; this worker speaks schema {SCHEMA}."
-    reason = first["msg"].removeprefix("Value error, ").rstrip(".")
+    reason = "must be an object" if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{place}: {reason}." if place else f"{reason[0].upper()}{reason[1:]}."
 
 
@@ -339,6 +345,8 @@ def _validated(raw: Mapping[str, Any]) -> Job:
         job = Job.model_validate(dict(raw))
     except ValidationError as error:
         raise JobError(Code.INVALID_INPUT, _sentence(error)) from None
+    if job.output_prefix is not None:
+        _ = safe_prefix(job.output_prefix)
     if job.background in ("remove", "keep"):
         return job
     try:

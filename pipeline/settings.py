@@ -3,32 +3,36 @@
 Everything is checked when it is read. What is wrong stops the start with its path and what is allowed.
 """
 
-import difflib
 import os
 import re
 import ssl
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_origin
+from typing import Annotated, Literal, TypeVar, get_origin
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from pipeline.intake.addresses import BUCKET_NAME, is_base
 from pipeline.job import Color
 from pipeline.library import Library
+from pipeline.settings_file import SettingsError, merged, read_file
 from pipeline.variables import cleaned
+
+__all__ = ["DEFAULTS", "Environment", "Settings", "SettingsError", "environment", "environment_of", "load"]
 
 DEFAULTS = Path(__file__).with_name("defaults.yaml")
 
 
-class SettingsError(ValueError):
-    """A setting is wrong; the message is one sentence with the setting's path."""
-
-
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_is_a_number(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("Input should be no true or false")
+        return value
 
 
 class Input(_Section):
@@ -320,48 +324,17 @@ class Environment(BaseModel):
         return default if default.is_dir() else None
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    out = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, Mapping) and isinstance(base.get(key), Mapping)
-        out[key] = _merged(base[key], value) if both else value
-    return out
-
-
-def _load_yaml(path: Path) -> Mapping[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise SettingsError(f"The settings file {path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError(f"The settings file {path} is not valid YAML: {' '.join(str(error).split())}.") from error
-    if data is None:
-        return {}
-    if not isinstance(data, Mapping):
-        raise SettingsError(f"The settings file {path} must hold a mapping such as 'phase3: {{detail: 0.0002}}'.")
-    return data
-
-
-def _paths(data: Mapping[str, Any], prefix: str = "") -> list[str]:
-    out: list[str] = []
-    for key, value in data.items():
-        out += _paths(value, f"{prefix}{key}.") if isinstance(value, Mapping) else [f"{prefix}{key}"]
-    return out
-
-
 def load(override: Path | None = None) -> Settings:
     """The settings, defaults first. Raises `SettingsError` with the path of the first wrong key or value."""
-    defaults = _load_yaml(DEFAULTS)
-    data = _merged(defaults, _load_yaml(override) if override else {})
+    defaults = read_file(DEFAULTS)
+    data = merged(defaults, read_file(override)) if override else defaults
     try:
         return Settings.model_validate(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(path, _paths(defaults), 1, 0)
-            raise SettingsError(f"Unknown setting {path}; did you mean {near[0]}?") from None
-        raise SettingsError(f"Setting {path}: {first['msg']}, not {first['input']!r}.") from None
+        reason = "Input should be a section" if first["type"] == "model_type" else first["msg"].removeprefix("Value error, ")
+        raise SettingsError(f"Setting {path}: {reason}, not {first['input']!r}.") from None
 
 
 _E = TypeVar("_E", bound=Environment)
@@ -375,7 +348,7 @@ def environment(values: Mapping[str, str] | None = None) -> Environment:
 def environment_of(kind: type[_E], values: Mapping[str, str] | None = None) -> _E:
     """`environment` as a door's own class, which has further variables."""
     source = os.environ if values is None else values
-    given = {name.lower(): text for name, value in source.items() if name.lower() in kind.model_fields and (text := cleaned(value))}
+    given = {name: text for name in kind.model_fields if (text := cleaned(source.get(name.upper(), "")))}
     words = {name: text.lower() for name, text in given.items() if get_origin(kind.model_fields[name].annotation) is Literal}
     try:
         return kind.model_validate(given | words)

@@ -114,6 +114,8 @@ def _boolean(key: str, text: str) -> bool:
 
 def _number(key: str, text: str, *, whole: bool) -> int | float:
     try:
+        if not text.isascii() or "_" in text:  # Python's own ways to write a number, and nobody else's
+            raise ValueError
         return int(text) if whole else float(text)
     except ValueError:
         kind = "a whole number" if whole else "a number" if key != "vehicle_box" else "four numbers separated by commas"

@@ -1,6 +1,7 @@
 """The pod's door: `python -m server`."""
 
 import signal
+import socket
 import sys
 from typing import Annotated
 
@@ -14,6 +15,16 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 #: Seconds that a connection may be idle between two requests.
 KEEP_ALIVE = 30
+
+
+def _check_address(host: str, port: int) -> None:
+    """End with one sentence where nothing can listen there: uvicorn tells it after the engines were started, without the port."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        socket.create_server(address[:2], family=family).close()
+    except OSError as error:
+        sys.stderr.write(f"Nothing can listen at {host}, port {port}: {error.strerror}; name others by --host and --port.\n")
+        sys.exit(2)
 
 
 @app.command()
@@ -33,8 +44,9 @@ def serve(
 
     SIGTERM or Ctrl-C stops it. The job at hand gets 25 s; if it needs longer, it goes back to its place in the queue.
 
-    Exit status: 0 when it was stopped; 2 with one sentence when a setting is wrong.
+    Exit status: 0 when it was stopped; 2 with one sentence when a setting is wrong, or the port is taken.
     """
+    _check_address(host, port)
     # After an orderly stop uvicorn sends the signal again, to the handler that was there before: exit with 0 then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.run(

@@ -44,6 +44,8 @@ def accept(submission: Submission, pod: Pod, database: Database) -> jobs.Queued:
     job = read(raw | {key: _ELSEWHERE for key, file in sent.items() if file is not None}, pod.environment.library)
     if job.delivery == "inline":
         raise JobError(Code.INVALID_INPUT, "delivery: inline has no use here, where GET /api/v1/jobs/{id}/output/svg gives the files.")
+    if job.delivery == "s3" and pod.environment.bucket_name is None:
+        raise JobError(Code.INVALID_INPUT, "delivery is s3, and no bucket is configured: set BUCKET_NAME.")
     pictures = {
         files.PICTURE: submission.file or _decoded(job.image_base64, pod.max_bytes),
         files.MATTE: submission.matte or _decoded(job.matte_base64, pod.max_bytes),

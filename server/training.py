@@ -35,7 +35,7 @@ PROBLEMS, SENTENCE_LENGTH = 200, 2000
 class Asked(BaseModel):
     """What a training may be asked for: the options of `python -m builder train-style`, whose defaults apply."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$", description="the style's name", examples=["flat"])
     trigger: str | None = Field(None, max_length=200, description="words before every caption and prompt", examples=["<flt_vctr_style>"])

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipeline import __version__, health, log
 from pipeline.errors import Code, JobError
@@ -52,12 +53,37 @@ def create(pod: Pod) -> FastAPI:
     routes.add(app, pod, jobs)
     training_routes.add(app, pod, jobs)
     app.router.routes.extend([*description.routes(), *page.routes()])
+    app.add_middleware(Heads)
     app.add_middleware(Guard, pod=pod, body_limits=routes.body_limits(pod))
     if origins := listed(pod.environment.cors_origins):
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET", "POST", "DELETE"], allow_headers=["*"])
     _answer_problems(app)
     _describe(app, with_key=pod.environment.api_key is not None)
     return app
+
+
+class Heads:
+    """The ASGI middleware that answers HEAD as GET without the body (RFC 9110, 9.3.2), as monitors and load balancers ask; the framework
+    does not. Events are left out: they would be made for as long as a job takes, and nobody would hear them."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http" or scope["method"] != "HEAD" or scope["path"].endswith("/events"):
+            await self.app(scope, receive, send)
+            return
+
+        async def head_alone(message: Message) -> None:
+            scope["method"] = "HEAD"  # by which the server knows that no body follows
+            await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+        scope["method"] = "GET"  # in place, so that the guard learns which route it was
+        try:
+            await self.app(scope, receive, head_alone)
+        finally:
+            scope["method"] = "HEAD"
 
 
 def _note(state: health.State) -> None:

@@ -4,17 +4,21 @@ import csv
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRANSFORMERS_OFFLINE", "1")
+# Test processes share the cores already; torch's further threads spin while they wait for one, and tiny networks gain nothing by them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
 from model_cache import embedded
 from model_cache.errors import BrokenModel
 from pipeline import service, settings
+from tests.support import quick
 from tests.support import torchvision_shim as _shim  # noqa: F401 - before anything that imports torchvision
 from tests.support.s3_service import s3_service
 
@@ -92,6 +96,17 @@ def tiny_volume(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Pat
     return folder
 
 
+@pytest.fixture(scope="module")
+def small_windows() -> Iterator[None]:
+    """LaMa, which is as large as the published one, is shown 256 pixels of a hole's surroundings at most: a sixteenth of the work."""
+    from pipeline.phase1_sanitize import inpaint_neural
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inpaint_neural, "LARGEST_WINDOW", 256)
+        patch.setattr(inpaint_neural, "LEAN_WINDOW", 128)
+        yield
+
+
 @pytest.fixture(scope="session")
 def engine() -> service.Worker:
     """A worker with the classical engine, no bucket, no environment of this machine."""
@@ -103,6 +118,12 @@ def worker(engine: service.Worker, tmp_path: Path) -> service.Worker:
     """The same worker with an output folder of its own."""
     environment = settings.environment({"ENGINE": "classical", "OUTPUT_DIR": str(tmp_path / "out"), embedded.VARIABLE: str(NETWORKS)})
     return service.Worker(environment, engine.settings, engine.steps, None)
+
+
+@pytest.fixture
+def quick_worker(worker: service.Worker) -> service.Worker:
+    """The same for tests that do not look at the drawing: it has a sixteenth of the pixels."""
+    return replace(worker, settings=settings.load(quick.CONFIG))
 
 
 @pytest.fixture(autouse=True)

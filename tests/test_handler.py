@@ -8,10 +8,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
+from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,14 +20,30 @@ from pipeline.errors import Code, JobError
 from pipeline.sample import scene
 from tests.support import quick
 from tests.support.pictures import save
+from tests.support.ports import free_port
+from tests.support.serving import JOB_SECONDS, until
 
 ROOT = Path(__file__).parents[1]
-SMALL = {"size": 1024, "outputs": ["svg", "png"], "vehicle_box": [0.05, 0.2, 0.95, 0.95]}
+WHOLE = {"size": 1024, "outputs": ["svg", "png"]}
+LONG = {**WHOLE, "size": 8192}  # not over before it is interrupted
+
+
+@cache
+def drawn() -> tuple[str, str]:
+    """A photo and the vehicle's matte, base64."""
+    picture = scene(seed=7, width=800, height=533)
+    files = save(Image.fromarray(picture.rgb), "JPEG", quality=88), save(Image.fromarray(picture.mask.astype(np.uint8) * 255), "PNG")
+    return base64.b64encode(files[0]).decode(), base64.b64encode(files[1]).decode()
 
 
 @pytest.fixture(scope="session")
 def photo() -> str:
-    return base64.b64encode(save(Image.fromarray(scene(seed=7, width=800, height=533).rgb), "JPEG", quality=88)).decode()
+    return drawn()[0]
+
+
+def small() -> dict:
+    """What a job asks for in which nothing has to be found."""
+    return {**WHOLE, "matte_base64": drawn()[1], "remove": []}
 
 
 def environment(tmp_path, **more):
@@ -48,7 +65,7 @@ def run(tmp_path, job, **more):
 
 
 def test_test_input_json(tmp_path, photo):
-    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **SMALL, "vehicle_box": None}})
+    done = run(tmp_path, {"id": "one", "input": {"image_base64": photo, **WHOLE}})
     assert done.returncode == 0, done.stdout + done.stderr
     result = json.loads((tmp_path / "out" / "one" / "result.json").read_text())
     assert result["status"] == "completed"
@@ -69,7 +86,7 @@ def test_test_input_argument_and_failure(tmp_path):
 
 
 def test_inline_inside_runpod(tmp_path, photo):
-    done = run(tmp_path, {"id": "two", "input": {"image_base64": photo, **SMALL, "canvas": "vehicle"}}, RUNPOD_ENDPOINT_ID="e1")
+    done = run(tmp_path, {"id": "two", "input": {"image_base64": photo, **small(), "canvas": "vehicle"}}, RUNPOD_ENDPOINT_ID="e1")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (tmp_path / "out").exists()
     assert "data:image/svg+xml;base64," in done.stdout
@@ -96,18 +113,18 @@ def test_a_start_does_not_measure_the_processor(tmp_path):
 
 
 def test_serve_api(tmp_path, photo):
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-u", str(ROOT / "handler.py"), "--rp_serve_api", "--rp_api_port", str(port), "--rp_api_host", "127.0.0.1"]
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=tmp_path, env=environment(tmp_path), stdout=log, stderr=log)
     try:
-        for _ in range(200):
+
+        def listens():
+            assert server.poll() is None, (tmp_path / "log").read_text()[-3000:]
             with socket.socket() as s:
-                if s.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+                return s.connect_ex(("127.0.0.1", port)) == 0
+
+        until(listens, JOB_SECONDS)
 
         def call(job):
             request = urllib.request.Request(
@@ -116,12 +133,12 @@ def test_serve_api(tmp_path, photo):
             with urllib.request.urlopen(request, timeout=120) as answer:
                 return json.loads(answer.read())
 
-        good = call({"image_base64": photo, **SMALL})
+        good = call({"image_base64": photo, **small()})
         assert good["status"] == "COMPLETED", good
         assert Path(good["output"]["svg_url"].removeprefix("file://")).read_bytes().startswith(b"<?xml")
         bad = call({"image_base64": photo, "sede": 1})
         assert bad["error"].startswith("INVALID_INPUT: Unknown key 'sede'; did you mean 'seed'?")
-        again = call({"image_base64": photo, **SMALL})
+        again = call({"image_base64": photo, **small()})
         assert (
             Path(again["output"]["svg_url"].removeprefix("file://")).read_bytes()
             == Path(good["output"]["svg_url"].removeprefix("file://")).read_bytes()
@@ -133,17 +150,18 @@ def test_serve_api(tmp_path, photo):
 
 def test_cancelling_ends_the_work_and_the_next_job_is_unharmed(tmp_path, photo, monkeypatch):
     monkeypatch.setenv("ENGINE", "classical")
+    monkeypatch.setenv("PIPELINE_CONFIG", str(quick.CONFIG))
     monkeypatch.setenv("OUTPUT_DIR", str(tmp_path / "out"))
     import handler
 
     async def scenario():
-        first = asyncio.create_task(handler.handler({"id": "first", "input": {"image_base64": photo, **SMALL}}))
+        first = asyncio.create_task(handler.handler({"id": "first", "input": {"image_base64": photo, **LONG}}))
         await asyncio.sleep(0.5)
         first.cancel()
         with pytest.raises(asyncio.CancelledError):
             await first
         assert not (tmp_path / "out" / "first").exists()
-        return await handler.handler({"id": "second", "input": {"image_base64": photo, **SMALL}})
+        return await handler.handler({"id": "second", "input": {"image_base64": photo, **small()}})
 
     handler.worker.cache_clear()
     result = asyncio.run(scenario())
@@ -158,12 +176,13 @@ def test_a_jobs_own_bucket(photo, monkeypatch, s3_service):
     monkeypatch.setenv("ENGINE", "classical")
     monkeypatch.setenv("ALLOW_PRIVATE_URLS", "1")
     monkeypatch.setenv("BUCKET_PREFIX", "made")
+    monkeypatch.setenv("PIPELINE_CONFIG", str(quick.CONFIG))
     import handler
 
     bucket = s3_service.new_bucket()
     own = {"accessId": bucket.access_key, "accessSecret": bucket.secret_key, "bucketName": bucket.name, "endpointUrl": bucket.endpoint_url}
     handler.worker.cache_clear()
-    answer = asyncio.run(handler.handler({"id": "s3", "input": {"image_base64": photo, **SMALL}, "s3Config": own}))
+    answer = asyncio.run(handler.handler({"id": "s3", "input": {"image_base64": photo, **small()}, "s3Config": own}))
     handler.worker.cache_clear()
     assert "error" not in answer, answer
     stored = s3_service.objects(bucket)
@@ -230,7 +249,7 @@ def test_a_job_that_hangs_is_answered_and_the_worker_leaves(door, photo, monkeyp
         raise AssertionError("a job that was given up must end at its next step")
 
     monkeypatch.setattr("pipeline.service.work.run", hangs)
-    handler = door(JOB_TIMEOUT_SECONDS="1")
+    handler = door(JOB_TIMEOUT_SECONDS="5")  # for the decoding on a busy machine
     monkeypatch.setattr(handler, "GRACE", 0.2)
     answer = asyncio.run(handler.handler({"id": "stuck", "input": {"image_base64": photo}}))
     assert answer["error"].startswith("TIMED_OUT: ")
@@ -247,7 +266,7 @@ def test_a_job_that_hangs_is_answered_and_the_worker_leaves(door, photo, monkeyp
 
 
 def test_a_late_job_ends_at_its_next_step_and_the_worker_stays(door, photo):
-    answer = asyncio.run(door(JOB_TIMEOUT_SECONDS="0.3").handler({"id": "late", "input": {"image_base64": photo, **SMALL}}))
+    answer = asyncio.run(door(JOB_TIMEOUT_SECONDS="0.3").handler({"id": "late", "input": {"image_base64": photo, **LONG}}))
     assert answer["error"].startswith("TIMED_OUT: ")
     assert "refresh_worker" not in answer
 
@@ -274,7 +293,7 @@ def test_a_worker_that_can_do_no_more_asks_to_be_refreshed(door, photo, monkeypa
 
 def test_one_summary_line_a_job_with_every_timing_size_and_count(door, photo, capsys):
     handler = door()
-    answer = asyncio.run(handler.handler({"id": "one", "input": {"image_base64": photo, **SMALL, "prompt": None}}))
+    answer = asyncio.run(handler.handler({"id": "one", "input": {"image_base64": photo, **small(), "prompt": None}}))
     bad = asyncio.run(handler.handler({"id": "two", "input": {"image_base64": "AAAA"}}))
     events = logged(capsys)
     good, failed = (event for event in events if event["event"] == "job_summary" and event["job_id"] in ("one", "two"))

@@ -1,7 +1,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import health
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,8 +51,7 @@ def test_a_process_that_is_gone(state):
 
 
 def test_a_server_notes_its_state_too(state, tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     environment = {**os.environ, "OUTPUT_DIR": str(tmp_path), "WORKERS": "0", "ENGINE": "classical"}
     with subprocess.Popen([sys.executable, "-m", "server", "--port", port], cwd=ROOT, env=environment) as server:
         try:

@@ -30,7 +30,7 @@ from pipeline.sample import scene
 from tests.support import tiny_volume as volumes
 from tests.support.pictures import save
 
-pytestmark = pytest.mark.neural
+pytestmark = [pytest.mark.neural, pytest.mark.usefixtures("small_windows")]
 ROOT = Path(__file__).parents[1]
 #: Small enough for a processor; any box that the random detector finds is a find, and no drawing has to look like the photograph.
 SMALL = {
@@ -55,6 +55,17 @@ def volume(tiny_volume, tmp_path_factory) -> Path:
     change(copy, "sam", whole_boxes)
     change(copy, "birefnet", everywhere)
     return copy
+
+
+def test_without_torch_a_network_is_refused_in_one_sentence(volume, config, monkeypatch):
+    """As a machine is that installed the classical engine alone."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    environment = settings.environment({"ENGINE": "classical", "MODEL_VOLUME_PATH": str(volume)})
+    wanted = settings.load(config)
+    steps = wanted.steps.model_copy(update={"matte": "neural"})
+    with pytest.raises(JobError, match="txt, and torch is not there") as caught:
+        engines.build(environment, wanted.model_copy(update={"steps": steps}))
+    assert caught.value.code is Code.MODELS_MISSING and caught.value.fatal
 
 
 def change(volume: Path, name: str, how) -> None:

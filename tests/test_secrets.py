@@ -20,10 +20,12 @@ from urllib.parse import quote
 
 import pytest
 
+from model_cache import embedded
 from tests.support import quick
 from tests.support.control_plane import ControlPlane, Fault
 from tests.support.real_worker import RealWorker, bucket_environment, drawn
 from tests.support.s3_service import S3Service
+from tests.support.serving import NO_NETWORKS
 
 ROOT = Path(__file__).parents[1]
 PHOTO = drawn()["image_base64"]
@@ -35,6 +37,7 @@ ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "pLaNt3dAwsS3cret",
     "LOG_LEVEL": "debug",
     "ENGINE": "classical",
+    embedded.VARIABLE: NO_NETWORKS,  # no job here looks for its vehicle
     **quick.VARIABLE,
 }
 BUCKET = {

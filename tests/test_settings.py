@@ -7,15 +7,16 @@ from typing import Any
 
 import certifi
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from typer.main import get_command
 
 from delivery.bucket import Bucket
 from pipeline.intake.photo import Limits
 from pipeline.job import Job, StrokeSpec
-from pipeline.settings import Environment, SettingsError, check_output_folder, environment, environment_of, load
+from pipeline.settings import DEFAULTS, Environment, Settings, SettingsError, check_output_folder, environment, environment_of, load
 from pipeline.shell import phases as phases_module
 from pipeline.shell.illustrate import app
 from pipeline.variables import cleaned
@@ -59,12 +60,35 @@ def test_two_loads_with_different_files_differ(tmp_path):
         ("phase4: {stroke: {color: reddish}}", "phase4.stroke.color"),
         ("[1, 2]", "must hold a mapping"),
         ("a: [", "not valid YAML"),
-        ("phase2: 3", "phase2"),
+        ("phase2: 3", "Setting phase2: Input should be a section, not 3."),
+        ("phase2: {sdxl: {num_inference_steps: true}}", "phase2.sdxl.num_inference_steps: Input should be no true or false"),
+        ("phase3: {detail: 0.01}\nphase4: {}\nphase3: {budget: 0.01}", "phase3 stands there twice"),
+        ("phase3.detail: 0.01", "did you mean phase3: {detail: …}?"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_path(tmp_path, text, said):
     with pytest.raises(SettingsError, match=said.replace("?", r"\?").replace("[", r"\[")):
         load(override(tmp_path, text))
+
+
+def test_a_section_in_which_nothing_stands_changes_nothing(tmp_path):
+    assert load(override(tmp_path, "phase2:\n  sdxl:\n  # num_inference_steps: 20\nphase3:\n")) == load()
+
+
+def test_every_setting_stands_in_the_defaults():
+    """By them the builder, too, knows which there are."""
+
+    def complete(section: type[BaseModel], data: dict[str, object]) -> None:
+        assert section.model_fields.keys() == data.keys(), section
+        for name, field in section.model_fields.items():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                complete(field.annotation, data[name])
+
+    complete(Settings, yaml.safe_load(DEFAULTS.read_text()))
+
+
+def test_variables_have_their_names_in_capitals():
+    assert environment({"engine": "neural", "workers": "lots", "Engine": "nonsense"}) == environment({})
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.blank_plates import areas, blank, flattened
+from pipeline.phase2_illustrate.calm_wheels import calmed_wheels
 from pipeline.phase2_illustrate.color_locks import locked
 from pipeline.phase2_illustrate.dark_relief import relieved
 from pipeline.phase2_illustrate.diffusion.redraw import RedrawSettings, redraw
@@ -63,13 +64,14 @@ def illustrate(plate: CleanPlate, palette: Palette, settings: IllustrateSettings
         labels = relieved(rgb, matte.inside, labels, palette, spared=glass > 0)
     lettering = places(plate.removed_mask, [one.quad for one in plate.removed if one.label == "text"], matte.inside)
     labels = blank(filled(labels, lettering, len(palette)), plates, palette)
-    wheel = wheels(rgb, matte.inside)
+    wheel, rims = wheels(rgb, matte.inside)
+    labels, calm = calmed_wheels(rgb, matte.inside, labels, palette, rims if redrawn is None else ())
     labels = amber(drawn, matte.inside, labels, palette, elsewhere=(glass > 0) | wheel)
     lamp = lamps(labels, matte.inside, palette, elsewhere=(glass > 0) | wheel)
     labels = one_red(labels, lamp, palette)
     parts = parts_of(matte.inside, glass > 0, wheel, lamp, plates)
     progress.step("lines", 0.85)
-    ink, strength = panel_lines(drawn, matte.inside, labels, spared=glass > 0)
+    ink, strength = panel_lines(drawn, matte.inside, labels, spared=(glass > 0) | calm)
     ink = without_strokes(ink, lettering)
     table = np.vstack([palette.rgb, np.full((1, 3), 255, np.uint8)])
     flat = np.take(table, labels, axis=0) if settings.grade else drawn

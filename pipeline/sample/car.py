@@ -10,11 +10,11 @@ from pipeline.sample.decals import EMBLEM, PLATE, Decals
 from pipeline.sample.fields import Array, Bytes, Index, dot, fractal, unit
 from pipeline.sample.light import Light, lacquer, rubber
 from pipeline.sample.look import Look
-from pipeline.sample.skin import Skin, Spot, paint
+from pipeline.sample.skin import Skin, Spot, glazed, paint
 from pipeline.sample.wheels import FACE, wheel
 
 # What a pixel shows.
-NOTHING, BODY, NEAR_MIRROR, FAR_MIRROR, PLATE_ID, EMBLEM_ID, LETTERING, PLATE_TEXT, NUMBER = range(9)
+NOTHING, BODY, NEAR_MIRROR, FAR_MIRROR, PLATE_ID, EMBLEM_ID, LETTERING, PLATE_TEXT, NUMBER, GLASS = range(10)
 _MIRROR, _MIRROR_RADII = (0.56, 1.045, 0.975), (0.115, 0.078, 0.125)
 _STALK, _STALK_RADII = (0.60, 0.985, 0.84), (0.055, 0.026, 0.11)
 DARK = 0.004  # inside the wheel openings
@@ -34,10 +34,10 @@ def flakes(look: Look) -> Array:
     return fractal(look.rng(2), 512, 512, 170, 2, 0.8)
 
 
-def _names(decals: Decals, p: Array) -> Bytes:
-    """What each body hit (N, 3) shows."""
-    x, y, z = p[:, 0], p[:, 1], p[:, 2]
-    ids = np.full(len(p), BODY, np.uint8)
+def _names(decals: Decals, at: Spot) -> Bytes:
+    """What each body hit shows."""
+    x, y, z = at.p[:, 0], at.p[:, 1], at.p[:, 2]
+    ids = np.where(glazed(decals, at) > 0.5, GLASS, BODY).astype(np.uint8)
     ids[(z > 0.3) & (decals.lettering.at(x, y) > 0.5)] = LETTERING
     if decals.livery:
         ids[(z > 0.3) & (decals.livery.name.at(x, y) > 0.5)] = LETTERING
@@ -114,8 +114,8 @@ def render(s: Studio, skin: Skin, rays: Array) -> tuple[Array, Bytes]:
     solid = ~opening[hit]
     if solid.any():
         hit, p = hit[solid], p[solid]
-        color[hit] = paint(skin, Spot(p, d[hit], body.normals(p)))
-        ids[hit] = _names(skin.decals, p)
+        at = Spot(p, d[hit], body.normals(p))
+        color[hit], ids[hit] = paint(skin, at), _names(skin.decals, at)
     put_wheels(s, d, t, opening, color, ids)
     for side, name in ((-1.0, FAR_MIRROR), (1.0, NEAR_MIRROR)):
         some = _near(s.origin, d, (_MIRROR[0], _MIRROR[1] - 0.02, side * 0.9), 0.24)

@@ -39,7 +39,8 @@ class Text:
 class Scene:
     """A picture and what is in it.
 
-    `rgb` (H, W, 3) uint8 sRGB; `mask` (H, W) bool of the vehicle (body, glass, wheels, mirrors; neither shadow nor ground).
+    `rgb` (H, W, 3) uint8 sRGB; `mask` (H, W) bool of the vehicle (body, glass, wheels, mirrors; neither shadow nor ground), `glass` (H, W)
+    bool of its window panes.
     Boxes are x0, y0, x1, y1 as fractions of the picture. `texts` are the vehicle's; `sign` is a word on a house, with its box,
     that belongs to the background; `paint` is the colour's name, `second_paint` a livery's other
     one.
@@ -47,6 +48,7 @@ class Scene:
 
     rgb: NDArray[np.uint8]
     mask: NDArray[np.bool_]
+    glass: NDArray[np.bool_]
     vehicle_box: Box
     plates: tuple[Box, ...]
     texts: tuple[Text, ...]
@@ -160,6 +162,7 @@ def scene(seed: int = 42, width: int = 1600, height: int = 1066, kind: str = "ca
     return Scene(
         rgb=expose(picture, look.rng(9), 0.78 + 0.22 * look.haze),
         mask=mask,
+        glass=mask & (cv2.resize((ids == car.GLASS).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) >= 0.5),
         vehicle_box=_bounds(mask),
         plates=plates,
         texts=tuple(texts),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.sample import body, car
 from pipeline.sample import pickup_form as form
@@ -103,19 +104,25 @@ def _back_of_cab(s: _Skin, at: Spot, color: Array, facing: Array) -> None:
     lay(color, high, lambda w: _lamp(s, at.some(w), red[w], np.zeros_like(red[w])))
 
 
+def _faces(at: Spot) -> tuple[Array, Array, Array, NDArray[np.bool_]]:
+    """Where the near side, the rear and the back of the cab are, (N,) each 0..1; and where the bed's lining is."""
+    x, y, z = at.p[:, 0], at.p[:, 1], at.p[:, 2]
+    x0, x1, half, _ = form.BED
+    liner = (x > x0 - 0.01) & (x < x1 + 0.01) & (np.abs(z) < half + 0.01) & (y < form.RAIL - 0.03)
+    rear = smoothstep(0.45, 0.65, at.n[:, 0]) * (x > _REAR) * ~liner
+    side = smoothstep(0.30, 0.50, at.n[:, 2]) * (z > 0.3) * ~liner * (1 - rear)
+    return side, rear, smoothstep(0.45, 0.60, at.n[:, 0]) * (x < 0.6) * (y > form.RAIL), liner
+
+
 def _painted(s: _Skin, at: Spot) -> Array:
     """Linear colours (N, 3) of tub and cab."""
     x, y, z = at.p[:, 0], at.p[:, 1], at.p[:, 2]
+    side, rear, cab, liner = _faces(at)
     peel = np.zeros_like(at.n)
     peel[:, 1] = 0.0025 * tile(s.flakes, x + z, y, 40.0)
     grain = tile(s.flakes, x + 0.3 * z, y + 0.5 * z, 420.0)
     color = lacquer(s.light, s.look.paint, at.d, at.n, unit(at.n + peel), grain, _occlusion(at.p, at.n))
-    x0, x1, half, _ = form.BED
-    liner = (x > x0 - 0.01) & (x < x1 + 0.01) & (np.abs(z) < half + 0.01) & (y < form.RAIL - 0.03)
     lay(color, liner.astype(np.float32), lambda w: _liner(s, at.some(w)))
-    rear = smoothstep(0.45, 0.65, at.n[:, 0]) * (x > _REAR) * ~liner
-    side = smoothstep(0.30, 0.50, at.n[:, 2]) * (z > 0.3) * ~liner * (1 - rear)
-    cab = smoothstep(0.45, 0.60, at.n[:, 0]) * (x < 0.6) * (y > form.RAIL)
     for place, layer in ((side, _flank), (rear, _tail), (cab, _back_of_cab)):
         where = np.flatnonzero(place > 0)
         if len(where):
@@ -171,10 +178,12 @@ def _shade(s: _Skin, at: Spot, part: Bytes) -> Array:
     return color
 
 
-def _names(k: Sheets, p: Array, part: Bytes) -> Bytes:
-    """What each hit (N, 3) shows."""
-    x, y, z = p[:, 0], p[:, 1], p[:, 2]
-    ids = np.full(len(p), car.BODY, np.uint8)
+def _names(k: Sheets, at: Spot, part: Bytes) -> Bytes:
+    """What each hit shows."""
+    x, y, z = at.p[:, 0], at.p[:, 1], at.p[:, 2]
+    side, _, cab, _ = _faces(at)
+    glazed = np.maximum(k.window.at(x, y) * side, k.pane.at(z, y) * cab) * np.isin(part, (form.TUB, form.CAB))
+    ids = np.where(glazed > 0.5, car.GLASS, car.BODY).astype(np.uint8)
     ids[(part == form.TUB) & (x > _REAR + 0.08) & (k.lettering.at(z, y) > 0.5)] = car.LETTERING
     back = (part == form.BUMPER) & (x > 2.1)
     ids[back & (z > PLATE[0]) & (z < PLATE[2]) & (y > PLATE[1]) & (y < PLATE[3])] = car.PLATE_ID
@@ -197,7 +206,7 @@ def render(s: car.Studio, sheets: Sheets, flakes: Array, rays: Array) -> tuple[A
     solid = ~opening[hit]
     if solid.any():
         hit, p, part = hit[solid], p[solid], part[solid]
-        color[hit] = _shade(skin, Spot(p, d[hit], form.normals(p)), part)
-        ids[hit] = _names(sheets, p, part)
+        at = Spot(p, d[hit], form.normals(p))
+        color[hit], ids[hit] = _shade(skin, at, part), _names(sheets, at, part)
     car.put_wheels(s, d, t, opening, color, ids)
     return color.reshape(rays.shape), ids.reshape(rays.shape[:2])

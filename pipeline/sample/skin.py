@@ -204,13 +204,26 @@ def _screen(s: Skin, at: Spot, color: Array, upper: Array) -> None:
     lay(color, k.wipers.at(z, y) * upper, lambda w: rubber(s.light, at.d[w], at.n[w], 0.010, 0.4))
 
 
+def _sides(at: Spot) -> tuple[Array, Array]:
+    """Where the flank is, and where the windscreen may be, (N,) each 0..1."""
+    x, y, z = at.p[:, 0], at.p[:, 1], at.p[:, 2]
+    upper = smoothstep(0.22, 0.34, at.n[:, 0]) * (y > 0.93) * (x < 1.12)
+    return smoothstep(0.25, 0.45, at.n[:, 2]) * (z > 0.3) * (1 - upper * (x > 0.2)), upper
+
+
+def glazed(decals: Decals, at: Spot) -> Array:
+    """Cover (N,) of window panes, 0..1."""
+    side, upper = _sides(at)
+    return np.maximum(decals.glass.at(at.p[:, 0], at.p[:, 1]) * side, decals.screen.at(at.p[:, 2], at.p[:, 1]) * upper)
+
+
 def paint(s: Skin, at: Spot) -> Array:
     """Linear colours (N, 3) of points of the body."""
     x, y, z = at.p[:, 0], at.p[:, 1], at.p[:, 2]
-    side = smoothstep(0.25, 0.45, at.n[:, 2]) * (z > 0.3)
+    bump = smoothstep(0.25, 0.45, at.n[:, 2]) * (z > 0.3)
     front = smoothstep(0.16, 0.28, at.n[:, 0]) * (x > 1.2)
-    upper = smoothstep(0.22, 0.34, at.n[:, 0]) * (y > 0.93) * (x < 1.12)
-    n = _bumped(s, at, side)
+    side, upper = _sides(at)
+    n = _bumped(s, at, bump)
     # Orange peel: lacquer is never quite flat, which breaks the edges of what it mirrors.
     peel = np.zeros_like(n)
     peel[:, 1] = 0.0025 * tile(s.flakes, x + z, y, 40.0)
@@ -219,7 +232,7 @@ def paint(s: Skin, at: Spot) -> Array:
     if second:
         lay(color, livery.over(z, n[:, 1]), lambda w: _second(s, at.some(w), second))
     nose = np.maximum(front, (x > 1.2) * np.float32(1e-6))
-    for place, layer in ((side * (1 - upper * (x > 0.2)), _flank), (nose, _nose), (upper, _screen)):
+    for place, layer in ((side, _flank), (nose, _nose), (upper, _screen)):
         where = np.flatnonzero(place > 0)
         if len(where):
             part = color[where]

@@ -16,12 +16,12 @@ from delivery import (
     deliver_s3,
     local_urls,
     s3_urls,
-    safe_prefix,
 )
 from pipeline.errors import Code, JobError
 from pipeline.job import Job, Result
 from pipeline.progress import Progress
 from pipeline.service.start import Worker
+from pipeline.stored_keys import safe_prefix
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,13 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 
-from delivery import RESULT_NAME, safe_prefix
+from delivery import RESULT_NAME
 from pipeline import log, service, settings
 from pipeline.errors import Code, JobError
 from pipeline.intake.fetch import is_url
 from pipeline.progress import Progress, Report
 from pipeline.shell.console import check_folder, read_file, run_app, say
+from pipeline.stored_keys import safe_prefix
 from pipeline.text_fields import value
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -144,6 +145,7 @@ def illustrate(
     image_base64: Annotated[str | None, _option("In place of PHOTO.")] = None,
     matte_url: Annotated[str | None, _option("In place of --matte.")] = None,
     matte_base64: Annotated[str | None, _option("In place of --matte.")] = None,
+    schema: Annotated[int | None, _option("Version of the contract that these options are of (1).")] = None,
     config: Annotated[Path | None, _option("Settings file over the defaults (see docs/settings.md).", metavar="FILE")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print the result object alone.")] = False,
 ) -> None:
@@ -168,6 +170,8 @@ def illustrate(
     file = photo
     if photo is not None and is_url(photo, "http", "https", "s3"):
         raw["image_url"], file = photo, None
+    if not (photo or image_url or image_base64):
+        raise JobError(Code.INVALID_INPUT, "There is no picture: name a file or an address, as in python -m pipeline car.jpg.")
     if engine not in ("", "auto", "classical", "neural"):
         raise JobError(Code.INVALID_INPUT, f"engine: must be auto, classical or neural, not {engine!r}.")
     raw.setdefault("delivery", "local")

@@ -53,7 +53,7 @@ export function createOptions(palette) {
   const weights = NEURAL.map(([key, label, meaning, min, max, step]) => [key, numeric(min, max, step, 'default'), label, meaning]);
   size.value = '4096';
 
-  const [styles] = group('Named styles', 'palette name, preset, locks', false,
+  const [styles] = group('Named styles', 'palette, preset, locks', false,
     field('Palette name', style, 'In place of the colours above, such as greys, classic or poster. A wrong name lists all.'),
     field('Saved preset', saved, 'A saved set of settings, such as catalogue, lineart or sticker; what differs from a default here wins.'),
     field('Colour locks', locks, 'JSON. Each locks a part (glass, wheels, body) or a point ([x, y], shares of the photo) to a colour.'));

@@ -6,6 +6,8 @@ import signal
 import sqlite3
 import subprocess
 import time
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from PIL import Image
@@ -169,6 +171,30 @@ def test_answers_arrive_by_webhook(plane, batch, manifest, how):
         assert plane.polls >= 20
 
 
+def test_a_late_answer_to_an_earlier_try_is_none_to_the_next(plane, batch, manifest):
+    """And what else arrives at the receiver: nobody's secret, no JSON, a job that nobody waits for."""
+
+    def answer(job):
+        secret, first = job["webhook"].rpartition("/")[0], plane.sent[0][1]["webhook"]
+        if len(plane.sent) == 1:
+            return {"error": "GPU_OUT_OF_MEMORY: The card's memory is full."}
+        seen.append(post(first, b'{"status": "FAILED", "error": "NO_VEHICLE: late."}'))
+        seen.extend([post(job["webhook"], b"["), post(f"{secret}/none", b"{}")])
+        seen.append(post(job["webhook"].replace(secret, secret[:-1]), b"{}"))
+        return {"output": result()}
+
+    def post(url, body):
+        try:
+            return urlopen(Request(url, body)).status
+        except HTTPError as refused:
+            return refused.code
+
+    seen = []
+    plane.answer = answer
+    ended = batch(manifest(count=1), "--listen", "0")
+    assert ended.status == 0 and len(plane.sent) == 2 and seen == [200, 400, 200, 404]
+
+
 def test_a_webhook_address_is_passed_through(plane, batch, manifest):
     assert batch(manifest(count=1), "--webhook", "http://127.0.0.1:9/mine").status == 0
     assert plane.sent[0][1]["webhook"] == "http://127.0.0.1:9/mine"
@@ -180,7 +206,7 @@ def started(given, folder, plane, *more):
     )
 
 
-def until(true, seconds=30):
+def until(true, seconds=90):
     end = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < end
@@ -195,7 +221,7 @@ def test_ctrl_c_cancels_what_is_in_flight_and_the_same_command_goes_on(plane, ba
     other = batch(given)  # two runs on one folder
     assert other.status == 2 and f"Another run works on {tmp_path / 'out'} (process {process.pid})" in other.err
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 130 and "Interrupted; the same command goes on." in err
     assert len(plane.cancelled) == 4 and plane.running() == 0 and len(plane.sent) == 4
     plane.seconds = 0
@@ -203,16 +229,18 @@ def test_ctrl_c_cancels_what_is_in_flight_and_the_same_command_goes_on(plane, ba
     assert ended.status == 0 and len(plane.sent) == 12 and len(ended.rows) == 8
 
 
+def known(folder, count):
+    """Whether the ledger has the endpoint's ids of so many jobs."""
+    with sqlite3.connect(folder / "ledger.sqlite") as ledger:
+        return ledger.execute("SELECT count(*) FROM tasks WHERE remote IS NOT NULL").fetchone()[0] == count
+
+
 def test_jobs_in_flight_are_found_again_after_a_kill(plane, batch, manifest, tmp_path):
     plane.seconds = 2.0
     given = manifest(count=4)
     process = started(given, tmp_path / "out", plane, "--concurrency", "4")
 
-    def known():
-        with sqlite3.connect(tmp_path / "out" / "ledger.sqlite") as ledger:
-            return ledger.execute("SELECT count(*) FROM tasks WHERE remote IS NOT NULL").fetchone()[0] == 4
-
-    until(lambda: len(plane.sent) == 4 and known())
+    until(lambda: len(plane.sent) == 4 and known(tmp_path / "out", 4))
     process.kill()
     process.communicate()
     ended = batch(given)
@@ -223,8 +251,7 @@ def test_jobs_that_the_endpoint_forgot_are_sent_again(plane, batch, manifest, tm
     plane.seconds = 60
     given = manifest(count=2)
     process = started(given, tmp_path / "out", plane)
-    until(lambda: len(plane.sent) == 2)
-    time.sleep(0.3)
+    until(lambda: len(plane.sent) == 2 and known(tmp_path / "out", 2))
     process.kill()
     process.communicate()
     plane.jobs.clear()
@@ -253,7 +280,7 @@ def test_watching_picks_up_only_what_is_new_and_whole(plane, manifest, tmp_path)
     until(lambda: len(plane.sent) == 2)
     until(lambda: (folder / "results.jsonl").exists() and len((folder / "results.jsonl").read_text().splitlines()) == 2)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=90)
     assert process.returncode == 130 and len(plane.sent) == 2
     import base64
 
@@ -269,6 +296,11 @@ def test_watching_picks_up_only_what_is_new_and_whole(plane, manifest, tmp_path)
         (["--concurrency", "0"], "--concurrency"),
         (["--set", "sizes=1"], "did you mean 'size'"),
         (["--endpoint", "a/b"], "--endpoint must be local"),
+        (["--endpoint", "http://"], "--endpoint must be local"),
+        (["--endpoint", "http://127.0.0.1:99999"], "--endpoint must be local"),
+        (["--webhook", "http://"], "--webhook must be an http or https address"),
+        (["--webhook", "http://a/b?c", "--listen", "0"], "--webhook with --listen must have no query"),
+        (["--price", "inf"], "--price must be a finite number"),
         (["--nonsense"], "--help lists every option"),
     ],
 )
@@ -284,7 +316,7 @@ def test_no_key_is_said(batch, manifest):
     assert ended.status == 2 and "RUNPOD_API_KEY is not set" in ended.err
 
 
-@pytest.mark.parametrize("source", ["none", "file.txt", "https://example.com/a.jpg", "s3://bucket/x"])
+@pytest.mark.parametrize("source", ["", "none", "file.txt", "https://example.com/a.jpg", "s3://bucket/x"])
 def test_a_source_that_is_none_is_said(batch, tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file.txt").touch()

@@ -27,6 +27,10 @@ BAD = {
     "no picture": ("a.csv", b"id,seed\na,1\n", "line 2", "Give exactly one of image_url and image_base64"),
     "open quote": ("a.csv", f'id,image_url\na,{CAR}\nb,"{CAR}\n'.encode(), "line 3", "is not CSV (unexpected end of data)"),
     "after a quoted line break": ("a.csv", f'id,image_url,prompt\na,{CAR},"x\ny"\na,{CAR},z\n'.encode(), "line 4", "the id 'a' is that of line 2 too"),
+    "capitals": ("a.csv", b"ID,image_url\nx,u\n", "line 1", "unknown column 'ID'; did you mean 'id'?"),
+    "ends of lines": ("a.csv", f"id,image_url\ra,{CAR}\r".encode(), "line 1", "end with a carriage return alone"),
+    "long number": ("a.jsonl", b'{"seed": ' + b"9" * 5000 + b"}", "line 1", "is not JSON (a number has too many digits)"),
+    "id is true": ("a.jsonl", b'{"id": true, "image_url": "https://a/b"}', "line 1", "id: must be a text"),
     "empty": ("a.csv", b"", "is empty", "its first line must name columns"),
     "header alone": ("a.csv", b"id,image_url\n", "a.csv", "names no picture"),
     "not UTF-8": ("a.csv", b"id,image_url\n\xe4,b\n", "line 2", "is not UTF-8"),
@@ -39,6 +43,7 @@ BAD = {
     "ids inside": ("a.jsonl", b'{"id": "a/b", "image_url": "https://a/b"}\n{"id": "a", "image_url": "https://a/c"}', "line 2", "one inside the other"),
     "unsafe id": ("a.jsonl", b'{"id": "../a", "image_url": "https://a/b"}', "line 1", "id contains a segment of dots"),
     "missing file": ("a.jsonl", b'{"image_url": "photos/none.jpg"}', "line 1", "image_url: there is no file 'photos/none.jpg'"),
+    "palette's file": ("a.jsonl", b'{"image_url": "https://a/b", "palette_from_url": "c.jpg"}', "line 1", "palette_from_url: must be an http(s) or s3"),
     "other scheme": ("a.jsonl", b'{"image_url": "ftp://a/b.jpg"}', "line 1", "no http(s) or s3 address"),
     "bad palette": ("a.jsonl", b'{"image_url": "https://a/b", "palette_hex_list": ["red", "blue"]}', "line 1", "palette"),
 }  # fmt: skip
@@ -52,7 +57,11 @@ def test_a_bad_manifest_is_one_sentence_with_its_line(name, tmp_path):
     with pytest.raises(WrongUse) as refused:
         lines(path)
     assert place in str(refused.value) and sentence in str(refused.value)
-    assert str(refused.value).endswith(".") and "\n" not in str(refused.value)
+    assert (
+        str(refused.value).endswith("?" if "did you mean" in sentence else ".")
+        and "?." not in str(refused.value)
+        and "\n" not in str(refused.value)
+    )
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -83,6 +92,13 @@ def test_spreadsheets_ways_of_writing_csv_all_work(delimiter, end, mark, tmp_pat
     first, second = lines(path, seed=9)
     assert (first.number, first.id, first.keys) == (2, "a", {"image_url": CAR, "palette_hex_list": ["F00", "0F0"], "seed": 7})
     assert (second.number, second.id, second.keys) == (3, "000002", {"image_url": CAR, "seed": 9})
+
+
+def test_blanks_around_an_id_or_an_address_are_none_of_it(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"id, image_url, prompt\n a , {CAR} , b \n")
+    (line,) = lines(path)
+    assert line.id == "a" and line.keys == {"image_url": CAR, "prompt": " b "}
 
 
 def test_a_path_is_a_file_beside_the_manifest(tmp_path):
@@ -122,6 +138,6 @@ def test_any_json_lines_end_in_lines_or_a_sentence(tmp_path_factory, rows):
     try:
         found = lines(path)
     except WrongUse as refused:
-        assert str(refused).endswith(".")
+        assert str(refused).endswith((".", "?"))
     else:
         assert found and all(line.keys.keys() | line.files.keys() for line in found)

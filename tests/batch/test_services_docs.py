@@ -18,6 +18,7 @@ import pytest
 
 from batch.client import Client
 from tests.support.instant_plane import KEY, SVG, InstantPlane, result
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "services.md").read_text()
@@ -112,12 +113,11 @@ def posted(url, body):
 
 
 def test_a_webhook_receiver(plane, example):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     receiver = example([sys.executable], "receiver.py", blocks("python")[2], WEBHOOK_SECRET="s3cret", PORT=str(port))
     address = f"http://127.0.0.1:{port}/s3cret"
     try:
-        assert plane.wait(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 20)
+        assert plane.wait(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, 90)
         before = plane.webhooks[200]
         with Client("e", key=KEY, base=plane.base) as client:
             job = client.submit({"image_url": CAR}, webhook=address)

@@ -16,12 +16,12 @@ from PIL import Image
 from bench.fuzz import jobs as fuzz_jobs
 from bench.fuzz import photos as fuzz_photos
 from bench.fuzz import tally as fuzz_tally
-from delivery import safe_prefix
 from pipeline.errors import Code, JobError
 from pipeline.input_limits import DEEPEST, MOST_VALUES
 from pipeline.intake.photo import decode
 from pipeline.job import Job, read
 from pipeline.palette import MOST_LISTED
+from pipeline.stored_keys import safe_prefix
 from tests.support.pictures import matrix_profile, quarters, save
 
 ROOT = Path(__file__).parents[2]

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +132,8 @@ def test_kept_downloads_are_converted_to_the_same_bytes(volume: Path, hub: Hub, 
         (["fetch", "--only", "sam", "--update", "lama"], 2, "--update names lama"),
         (["status", "--volume", "/no/such/folder"], 1, "There is no folder /no/such/folder; fetch makes one"),
         (["mirror"], 2, "--s3-bucket"),
+        (["add-style", "/no/such.safetensors"], 1, "There is no file /no/such.safetensors"),
+        (["add-style", "/no/such.safetensors", "--name", "../other"], 2, "'../other' is no name for a style"),
         (["nonsense"], 2, "No such command"),
     ],
 )
@@ -143,6 +147,19 @@ def test_without_a_volume(volume: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("builder.arguments.MOUNTS", ())
     assert main(["plan"]) == 2
     assert "set MODEL_VOLUME_PATH" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["train-style", "pairs"], ["add-style", "my.safetensors"]])
+def test_without_torch(volume: Path, tmp_path: Path, command: list[str]) -> None:
+    """As `./run demo` leaves a machine."""
+    (tmp_path / "my.safetensors").write_bytes(b"")
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    done = subprocess.run(
+        [sys.executable, "-m", "builder", *command], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1 and "requirements.txt: No module named 'torch'" in done.stderr
 
 
 def test_a_second_builder_is_refused(volume: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ from pipeline.values import Found, Matte
 from tests.builder.volumes import recorded
 from tests.support import tiny_volume as volumes
 
-pytestmark = pytest.mark.neural
+pytestmark = [pytest.mark.neural, pytest.mark.usefixtures("small_windows")]
 #: As small as the engine's own tests; random networks find and draw nothing that is there.
 SMALL = {
     "phase1": {"score_threshold": 0.2, "on_vehicle": 0.0, "box_size_cap": 1.0},
@@ -101,7 +101,7 @@ class Sections(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def whole(volume: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, str, list[str]]:
+def whole(volume: Path, small_windows: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[bool, str, list[str]]:
     folder = tmp_path_factory.mktemp("doctor")
     told: list[str] = []
     before = {path: path.stat().st_mtime_ns for path in volume.rglob("*")}

@@ -63,6 +63,25 @@ def test_only_all_and_text(tmp_path: Path) -> None:
         choose(tmp_path, None, "lamma", False, False)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("phase2: {depht: zoedepth}", "Unknown setting phase2.depht; did you mean phase2.depth?"),
+        ("phase1: {side: 1024}\nphase1: {segmenter: sam2}", "phase1 stands there twice"),
+        ("phase1: 5", "does not have the form"),
+    ],
+)
+def test_settings_that_the_engine_would_refuse_are_refused_here(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(BuilderError, match=said.replace("?", r"\?")):
+        choose(tmp_path, tmp_path / "own.yaml", None, False, False)
+
+
+def test_an_empty_section_of_settings_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("phase1:\nphase2: {depth: zoedepth}\n")
+    assert settings_of(tmp_path / "own.yaml")["phase1"] == settings_of(None)["phase1"]
+
+
 def test_an_own_catalogue_that_is_wrong_is_told(tmp_path: Path) -> None:
     (tmp_path / "catalogue.yaml").write_text("lama: {licence: 5}")
     with pytest.raises(BuilderError, match=r"catalogue.yaml: lama.licence"):

@@ -18,7 +18,8 @@ from delivery import Artifact, Bucket, check_bucket, deliver_s3, fetch_s3, s3_ur
 from pipeline.errors import Code, JobError
 from tests.support.faulty_proxy import DROP, HANG, faulty_proxy
 from tests.support.pictures import encoded
-from tests.support.s3_service import S3Service, free_ports
+from tests.support.ports import free_port
+from tests.support.s3_service import S3Service
 
 pytestmark = pytest.mark.xdist_group("s3")  # one service for all of them
 
@@ -233,7 +234,7 @@ def test_a_delivery_is_withdrawn_as_far_as_it_is_still_there(s3_service: S3Servi
 
 
 def test_refused_connection(s3_service: S3Service) -> None:
-    bucket = quick(s3_service.new_bucket(), endpoint_url=f"http://127.0.0.1:{free_ports(1)}")
+    bucket = quick(s3_service.new_bucket(), endpoint_url=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(JobError) as failed:
         deliver_s3(FILES, bucket, "j")
     assert str(failed.value) == f"DELIVERY_FAILED: The service of the bucket {bucket.name} cannot be reached."

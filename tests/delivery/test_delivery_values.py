@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from delivery import Artifact, Bucket, bucket_from_s3_config, configured_bucket, deliver_inline, s3_urls, safe_prefix
+from delivery import Artifact, Bucket, bucket_from_s3_config, configured_bucket, deliver_inline, s3_urls
 from delivery.bucket import signing_region
 from pipeline.errors import Code, JobError
+from pipeline.stored_keys import safe_prefix
 
 S3_CONFIG = {"accessId": "AKIA-id", "accessSecret": "s3cr3t", "bucketName": "pictures", "endpointUrl": "https://s3.example"}
 

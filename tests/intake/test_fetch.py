@@ -159,19 +159,19 @@ def test_the_size_limit_is_exact():
 def test_an_endless_body_ends_at_the_limit():
     with serving({"/": lambda h: chunked(h, endless())}) as server:
         start = time.monotonic()
-        refusal(Code.INPUT_TOO_LARGE, get, server, timeout=10)
-        assert time.monotonic() - start < 3
+        refusal(Code.INPUT_TOO_LARGE, get, server, timeout=30)
+        assert time.monotonic() - start < 15
 
 
 def test_a_giant_content_length_is_refused_unread():
     def giant(handler):
         handler.send(Content_Length=str(10**12))
-        time.sleep(3)
+        time.sleep(30)
 
     with serving({"/": giant}) as server:
         start = time.monotonic()
-        refusal(Code.INPUT_TOO_LARGE, get, server, timeout=10)
-        assert time.monotonic() - start < 2
+        refusal(Code.INPUT_TOO_LARGE, get, server, timeout=30)
+        assert time.monotonic() - start < 15
 
 
 def test_a_body_shorter_than_its_content_length_is_broken_off():
@@ -302,7 +302,7 @@ def drip_head(handler):
 
 
 def silence(handler):
-    time.sleep(2.5)
+    time.sleep(30)
 
 
 @pytest.mark.parametrize("answer", [drip_body, drip_head, silence])
@@ -310,17 +310,17 @@ def test_slow_servers_end_by_the_deadline(answer):
     with serving({"/": answer}) as server:
         start = time.monotonic()
         assert "0.7 s" in refusal(Code.INPUT_UNREACHABLE, get, server, timeout=0.7, max_bytes=10**8)
-        assert 0.6 < time.monotonic() - start < 2.0
+        assert 0.6 < time.monotonic() - start < 15
 
 
 def test_a_slow_name_server_ends_by_the_deadline():
     def resolve(*arguments, **options):
-        time.sleep(1.5)
+        time.sleep(4)
         return answering("127.0.0.1")("x", 80)
 
     start = time.monotonic()
     refusal(Code.INPUT_UNREACHABLE, fetch, "http://slow.example/", max_bytes=1, allow_private=True, timeout=0.3, resolve=resolve)
-    assert time.monotonic() - start < 1.2
+    assert time.monotonic() - start < 3.5
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 410, 304, 300])
@@ -344,13 +344,13 @@ def test_a_failure_that_passes():
 
 def test_tries_stay_within_the_deadline():
     def slow_failure(handler):
-        time.sleep(0.4)
+        time.sleep(5 if len(handler.server.asked) > 1 else 0.2)
         handler.send(500)
 
     with serving({"/": slow_failure}) as server:
         start = time.monotonic()
-        refusal(Code.INPUT_UNREACHABLE, get, server, timeout=0.6)
-        assert time.monotonic() - start < 1.5
+        refusal(Code.INPUT_UNREACHABLE, get, server, timeout=0.8)
+        assert time.monotonic() - start < 4.5
 
 
 def test_an_empty_body_is_named():

@@ -3,6 +3,6 @@
 import sys
 from pathlib import Path
 
-from tests.networks.known import ONNX, PUBLISHED, SERVED, TORCH
+from tests.networks.contents import ONNX, PUBLISHED, SERVED, TORCH
 
 Path(sys.argv[2]).write_bytes({PUBLISHED: SERVED, TORCH: ONNX}[Path(sys.argv[1]).read_bytes()])

@@ -4,15 +4,11 @@ import hashlib
 from pathlib import Path
 
 from model_cache.embedded import EFFICIENTNET, ISNET, Form, Network, Source
+from tests.networks.contents import LARGE, ONNX, PUBLISHED, SERVED, TORCH
 
 
 def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-#: Published and served contents.
-PUBLISHED, SERVED, LARGE = b"eight bits" * 5000, b"float arithmetic" * 3000, b"thirty-two bits" * 9000
-TORCH, ONNX = b"a torch file" * 2000, b"batch norms folded" * 1000
 
 
 def catalogue(url: str = "http://127.0.0.1:9/isnet.onnx") -> dict[str, Network]:

@@ -35,7 +35,7 @@ def start(machine: Machine, **more: str) -> subprocess.Popen[str]:
 
 def npm_process(machine: Machine) -> int:
     """The id of the npm that packs, as soon as it does."""
-    for _ in range(400):
+    for _ in range(1800):
         log = machine.root / "npm.log"
         packing = [line for line in log.read_text().splitlines() if line.startswith("pack")] if log.exists() else []
         if packing:
@@ -48,7 +48,7 @@ def test_an_interrupt_ends_what_was_started(machine):
     with start(machine, FAKE_NPM_SECONDS="60") as builder:
         npm = npm_process(machine)
         builder.send_signal(signal.SIGINT)
-        said, _ = builder.communicate(timeout=20)
+        said, _ = builder.communicate(timeout=90)
     assert builder.returncode == 130, said
     assert "run the same command again to go on" in said
     with pytest.raises(ProcessLookupError):

@@ -111,7 +111,7 @@ def hostile_photo(payload: str, kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
-def test_a_job_and_a_photo_full_of_markup(kind: str, worker: service.Worker, tmp_path: Path) -> None:
+def test_a_job_and_a_photo_full_of_markup(kind: str, quick_worker: service.Worker, tmp_path: Path) -> None:
     every = " ".join(PAYLOADS)
     job = {
         "image_base64": b64encode(hostile_photo(every, kind)).decode(),
@@ -122,7 +122,7 @@ def test_a_job_and_a_photo_full_of_markup(kind: str, worker: service.Worker, tmp
         "output_prefix": f"orders/{PAYLOADS[0].replace('/', '|')}",
         "vehicle_box": [0.1, 0.1, 0.9, 0.9],
     }
-    answer = service.perform(every, job, worker, Progress(), folder=tmp_path / "files")
+    answer = service.perform(every, job, quick_worker, Progress(), folder=tmp_path / "files")
     assert answer["job_id"] == every
     svg = (tmp_path / "files" / "illustration.svg").read_bytes()
     assert_is_plain(svg)

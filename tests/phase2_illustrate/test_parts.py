@@ -34,7 +34,7 @@ def car(middles: tuple[int, ...], half_width: int = 42, paint: int = 200) -> tup
 @pytest.mark.parametrize("half_width", [42, 30, 20])
 def test_wheels_are_found_from_the_side_and_at_an_angle(half_width: int) -> None:
     rgb, inside, truth = car((130, 385), half_width)
-    found = wheels(rgb, inside)
+    found = wheels(rgb, inside)[0]
     assert mask_iou(found, truth) > 0.7
     assert not (found & ~inside).any()
 
@@ -42,8 +42,8 @@ def test_wheels_are_found_from_the_side_and_at_an_angle(half_width: int) -> None
 @pytest.mark.parametrize("paint", [200, 20])
 def test_a_car_without_wheels_has_none(paint: int) -> None:
     rgb, inside, _ = car((), paint=paint)
-    assert not wheels(rgb, inside).any()
-    assert not wheels(rgb, np.zeros_like(inside)).any()
+    assert not wheels(rgb, inside)[0].any()
+    assert not wheels(rgb, np.zeros_like(inside))[0].any()
 
 
 def labels(*areas: tuple[int, int, int, int, int]) -> tuple[NDArray[np.uint8], Mask]:

@@ -435,7 +435,7 @@ def test_the_time_is_for_the_body_as_a_whole() -> None:
 
     began = time.monotonic()
     answer = ask(guarded(UPLOAD_SECONDS="0.3"), "POST", body=drops())
-    assert answer.status_code == 408 and answer.json()["code"] == "TIMED_OUT" and time.monotonic() - began < 3
+    assert answer.status_code == 408 and answer.json()["code"] == "TIMED_OUT" and time.monotonic() - began < 4.5
 
 
 def test_an_answer_may_take_longer_than_the_body() -> None:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -21,21 +20,19 @@ from model_cache import embedded
 from tests.conftest import NETWORKS
 from tests.support import quick
 from tests.support.browser import Witness, chromium, violations
-from tests.support.serving import NO_NETWORKS
+from tests.support.ports import free_port
+from tests.support.serving import JOB_SECONDS, NO_NETWORKS, until
 
 pytestmark = pytest.mark.xdist_group("browser")
 expect.set_options(timeout=20_000)  # ms; for busy machines
 ROOT = Path(__file__).parents[2]
-JOB_SECONDS = 300  # how long a job of the classical engine may take on a busy machine
 Opener = Callable[..., Page]
 
 
 @contextmanager
 def started(folder: Path, **settings: str) -> Iterator[str]:
     """A server of its own process on a free port, ready for jobs."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/tmp"), "ENGINE": "classical", "OUTPUT_DIR": str(folder)}
     environment |= {embedded.VARIABLE: NO_NETWORKS, **quick.VARIABLE}
     command = [sys.executable, "-m", "server", "--port", str(port)]
@@ -43,15 +40,16 @@ def started(folder: Path, **settings: str) -> Iterator[str]:
         process = subprocess.Popen(command, cwd=ROOT, env=environment | settings, stdout=log, stderr=log)
     origin = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+
+        def ready() -> bool:
             assert process.poll() is None, (folder / "server.log").read_text()[-2000:]
             try:
                 urllib.request.urlopen(f"{origin}/ready", timeout=5).close()
-                break
             except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        else:
-            pytest.fail("the server was not ready within a minute")
+                return False
+            return True
+
+        until(ready, JOB_SECONDS)
         yield origin
     finally:
         process.terminate()
@@ -545,7 +543,6 @@ def test_fits_the_width_and_is_accessible(opened: Opener, done: str, width: int,
     assert page.evaluate("document.documentElement.scrollWidth") == width
     page.evaluate(f"location.hash = 'job={done}'")
     finished(page)
-    page.wait_for_timeout(300)  # transitions of colours
     assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") == width
     level = page.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)[0]")

@@ -292,6 +292,10 @@ def test_ready_health_docs_and_description(server: Server, done: str) -> None:
         ({"delivery": "inline"}, "INVALID_INPUT", "delivery"),
         ({"image_url": "https://example.com/car.jpg"}, "INVALID_INPUT", "exactly one"),
         ({"s3Config": "{}"}, "INVALID_INPUT", "s3Config"),
+        ({"delivery": "s3"}, "INVALID_INPUT", "BUCKET_NAME"),
+        ({"output_prefix": "../other"}, "INVALID_INPUT", "output_prefix"),
+        ({"seed": "1_0"}, "INVALID_INPUT", "seed"),
+        ({"detail": "٠.٠١"}, "INVALID_INPUT", "detail"),
     ],
 )
 def test_wrong_fields_are_named(server: Server, photo: bytes, fields: dict[str, str], code: str, word: str) -> None:
@@ -331,6 +335,19 @@ def test_wrong_requests(server: Server, photo: bytes) -> None:
     refused(404, "NOT_FOUND", server.client.get("/api/v1/jobs/%2e%2e%2f%2e%2e"))
     refused(422, "INVALID_INPUT", post("/api/v1/process", files={"file": ("a", photo)}, headers={"Idempotency-Key": "a b"}))
     assert len(list(server.folder.iterdir())) == before and not list((server.folder / ".server" / "incoming").iterdir())
+
+
+def test_head_is_get_without_the_body(server: Server, done: str) -> None:
+    """But of events, which would be made for nobody."""
+    for path in ("/health", "/ready", "/metrics", "/", "/api/v1/jobs", f"/api/v1/jobs/{done}", f"/api/v1/jobs/{done}/output/svg"):
+        head, whole = server.client.head(path), server.client.get(path)
+        assert (head.status_code, head.headers["content-type"], head.content) == (200, whole.headers["content-type"], b""), path
+    assert head.headers["content-length"] == str(len(whole.content))
+    assert server.client.head("/api/v1/jobs/none").status_code == 404
+    assert server.client.head("/api/v1/process").status_code == 405
+    assert server.client.head(f"/api/v1/jobs/{done}/events").status_code == 405
+    counted = server.client.get("/metrics").text
+    assert 'method="HEAD",route="/api/v1/jobs/{job_id}",status="404"' in counted
 
 
 def test_form_fields_base64_and_a_matte(server: Server, photo: bytes) -> None:

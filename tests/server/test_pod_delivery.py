@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeline import service
+from pipeline.settings import load
 from server import engine as engines
 from server import files, intake, jobs, queue
 from server.database import Database, connect
 from server.settings import Pod, read
+from tests.support import quick
 from tests.support.s3_service import S3Service
 
 
@@ -35,7 +37,7 @@ def done(pod: Pod, database: Database, worker: service.Worker, photo: Path, **fi
 def test_the_bucket_and_this_machine(pod: Pod, engine: service.Worker, s3_service: S3Service, photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "car.jpg").write_bytes(photo)
     database, bucket = connect(pod.database), s3_service.new_bucket()
-    worker = service.Worker(pod.environment, engine.settings, engine.steps, bucket)
+    worker = service.Worker(pod.environment, load(quick.CONFIG), engine.steps, bucket)
     told = done(pod, database, worker, tmp_path / "car.jpg", output_prefix="orders/42")
     assert told["status"] == "completed", told
     stored, result = s3_service.objects(bucket), told["result"]
@@ -54,7 +56,7 @@ def test_the_bucket_and_this_machine(pod: Pod, engine: service.Worker, s3_servic
 def test_a_pod_of_runpod_delivers_to_its_own_disk(pod: Pod, engine: service.Worker, photo: bytes, tmp_path: Path) -> None:
     (tmp_path / "car.jpg").write_bytes(photo)
     database = connect(pod.database)
-    told = done(pod, database, service.Worker(pod.environment, engine.settings, engine.steps, None), tmp_path / "car.jpg")
+    told = done(pod, database, service.Worker(pod.environment, load(quick.CONFIG), engine.steps, None), tmp_path / "car.jpg")
     assert told["status"] == "completed" and str(told["result"]["svg_url"]).startswith("file://")
     assert files.size_of(files.folder_of(pod, str(told["job_id"]))) > len(photo)
     database.close()

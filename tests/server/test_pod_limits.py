@@ -225,6 +225,21 @@ def test_a_wrong_setting_stops_the_start_with_one_sentence(tmp_path: Path) -> No
     assert told.returncode == 2 and len(told.stderr.strip().splitlines()) == 1 and "RETENTION_HOURS" in told.stderr
 
 
+def test_a_port_that_is_taken_stops_the_start_with_one_sentence(intake_only: Server, tmp_path: Path) -> None:
+    port = str(intake_only.client.base_url.port)
+    for where, said in ((("--port", port), port), (("--host", "192.0.2.1"), "192.0.2.1")):
+        told = subprocess.run(
+            [sys.executable, "-m", "server", *where],
+            cwd=ROOT,
+            env=environment(tmp_path),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert told.returncode == 2 and len(told.stderr.strip().splitlines()) == 1 and said in told.stderr, told.stderr
+
+
 def test_the_help_teaches() -> None:
     told = subprocess.run(
         [sys.executable, "-m", "server", "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

@@ -13,43 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from delivery import Artifact, deliver_local, local_urls, safe_prefix
+from delivery import Artifact, deliver_local, local_urls
 from pipeline import service
-from pipeline.sample import scene
-from pipeline.shell import console, illustrate, phases
-from tests.support.pictures import save
+from pipeline.shell import console, illustrate
+from pipeline.stored_keys import safe_prefix
+from tests.support import quick
+from tests.support.shell import ROOT, call
 from tests.support.signals import hears_interrupts
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def photo(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("photo") / "car.jpg"
-    Image.fromarray(scene(seed=3, width=640, height=426).rgb).save(path, quality=90)
-    return path
-
-
-def call(*arguments, module="pipeline", **environment):
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    return subprocess.run(
-        command,
-        cwd=ROOT,
-        env={**os.environ, "ENGINE": "classical", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="session")
-def finished(photo, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("job") / "made"
-    outputs = "svg,png,report,pdf,intermediates"
-    done = call(photo, "-o", folder, "--size", 1024, "--palette", "00f,FFFFFF,000000,808080,FF0000,#00FF00", "--outputs", outputs, "--json")
-    assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout)
 
 
 def test_exactly_the_outputs_asked_for(finished):
@@ -118,7 +88,6 @@ def test_a_matte_of_the_callers_own_is_used_as_it_is(photo, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "status"),
     [
-        (["nowhere.jpg"], "INPUT_UNREACHABLE", 2),
         ([], "INVALID_INPUT", 2),
         (["{photo}", "--frobnicate"], "INVALID_INPUT", 2),
         (["{photo}", "--size", "huge"], "INVALID_INPUT", 2),
@@ -133,12 +102,25 @@ def test_a_matte_of_the_callers_own_is_used_as_it_is(photo, tmp_path):
         (["{photo}", "--outputs", "svg,gif"], "INVALID_INPUT", 2),
         (["{photo}", "--delivery", "s3"], "INVALID_INPUT", 2),
         (["{photo}", "--config", "nowhere.yaml"], "INVALID_INPUT", 2),
-        (["{photo}", "--engine", "neural"], "MODELS_MISSING", 1),
         ([str(ROOT / "README.md")], "UNSUPPORTED_IMAGE", 2),
         (["http://127.0.0.1:9/x.jpg"], "INPUT_FORBIDDEN", 2),
     ],
 )
-def test_errors_end_with_their_code_and_write_nothing(arguments, code, status, photo, tmp_path):
+def test_errors_end_with_their_code_and_write_nothing(arguments, code, status, photo, tmp_path, engine, monkeypatch, capsys):
+    monkeypatch.setattr(service, "start", lambda *_: engine)
+    given = [*(a.format(photo=photo) for a in arguments), "-o", str(tmp_path / "o")]
+    assert console.run_app(illustrate.app, "python -m pipeline", given) == status
+    said = capsys.readouterr()
+    assert said.err.strip().splitlines()[-1].startswith(f"{code}: ")
+    assert said.out == ""
+    assert not (tmp_path / "o").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "status"),
+    [(["nowhere.jpg"], "INPUT_UNREACHABLE", 2), (["{photo}", "--engine", "neural"], "MODELS_MISSING", 1)],
+)
+def test_the_process_ends_with_that_status(arguments, code, status, photo, tmp_path):
     done = call(*(a.format(photo=photo) for a in arguments), "-o", tmp_path / "o")
     assert done.returncode == status, done.stderr
     assert done.stderr.strip().splitlines()[-1].startswith(f"{code}: ")
@@ -225,7 +207,7 @@ def test_a_pod_is_a_machine_like_any_other(photo, tmp_path):
     """RunPod sets RUNPOD_POD_ID in its pods too, and there is a disk to write on."""
     folder = tmp_path / "Bild\u202f1 \\ \U0001f697\u200d "
     box = ("--vehicle-box", "0.1,0.1,0.9,0.9")
-    done = call(photo, "-o", folder, "--size", 1024, "--outputs", "svg", "--remove", "", *box, RUNPOD_POD_ID="x")
+    done = call(photo, "-o", folder, "--size", 1024, "--outputs", "svg", "--remove", "", *box, RUNPOD_POD_ID="x", **quick.VARIABLE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [str(folder / "illustration.svg"), str(folder / "result.json")]
     assert {path.name for path in folder.iterdir()} == {"illustration.svg", "result.json"}
@@ -262,6 +244,15 @@ def test_ctrl_c_cancels(seconds, photo, tmp_path):
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"), [([], "car.jpg"), ([""], "car.jpg"), (["--schema", "2", "--image-base64", "QUJD"], "schema 1")]
+)
+def test_what_lacks_is_said_in_the_shells_words(arguments, said, capsys, monkeypatch):
+    monkeypatch.setenv("ENGINE", "classical")
+    assert console.run_app(illustrate.app, "pipeline", arguments) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_help_teaches():
     said = call("--help").stdout
     for name in ("--vehicle-box", "--palette", "--outputs", "--detail", "--json", "Exit status"):
@@ -273,111 +264,4 @@ def test_every_key_of_the_job_has_an_option():
 
     said = call("--help", COLUMNS="200").stdout
     for key in Job.model_fields:
-        if key not in ("schema_version", "stroke"):
-            assert f"--{key.replace('_', '-')}" in said, key
-
-
-def test_the_phases_run_again_on_an_edited_drawing(finished, tmp_path):
-    folder, result = finished
-    edited = np.asarray(Image.open(folder / "illustration.png").convert("RGB")).copy()
-    edited[500:540, 480:540] = [250, 10, 5]  # nearly red, as a paint program leaves it
-    Image.fromarray(edited).save(tmp_path / "edited.png")
-    palette = ",".join(result["palette"])
-    done = call(
-        "enforce", tmp_path / "edited.png", tmp_path / "labels.png", "--matte", folder / "matte.png", "--palette", palette, "--size", 1024,
-        module="pipeline.phases",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    labels = np.asarray(Image.open(tmp_path / "labels.png"))
-    assert (labels[510:530, 490:530] == result["palette"].index("#FF0000")).mean() > 0.9
-    done = call("vectorize", tmp_path / "labels.png", tmp_path / "o.svg", "--preview", tmp_path / "o.png", module="pipeline.phases")
-    assert done.returncode == 0, done.stderr
-    assert "#FF0000" in (tmp_path / "o.svg").read_text()
-    assert Image.open(tmp_path / "o.png").size == (2048, 2048)
-
-
-def test_the_first_phases_run_by_themselves(finished, tmp_path):
-    folder, result = finished
-    plate, matte = folder / "clean_plate.png", folder / "matte.png"
-    done = call("sanitize", plate, tmp_path / "plate.png", "--matte", matte, module="pipeline.phases")
-    assert done.returncode == 0, done.stderr
-    done = call(
-        "illustrate",
-        tmp_path / "plate.png",
-        tmp_path / "d.png",
-        "--matte",
-        matte,
-        "--palette",
-        ",".join(result["palette"]),
-        module="pipeline.phases",
-    )
-    assert done.returncode == 0, done.stderr
-    colors = {tuple(c) for c in np.asarray(Image.open(tmp_path / "d.png")).reshape(-1, 3).tolist()}
-    assert colors <= {tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in result["palette"]}
-
-
-def label_image(side: int = 64, colors: int = 3, nothing: int | bytes | None = 3, mode: str = "P", index: int = 0) -> bytes:
-    """As `enforce` writes it, or not quite."""
-    image = Image.new("P", (side, side), index)
-    image.putpalette([0, 0, 255, 255, 255, 255, 0, 0, 0, 90, 90, 90][: 3 * (colors + 1)])
-    return save(image.convert(mode), "PNG", **({} if nothing is None else {"transparency": nothing}))
-
-
-GOOD = label_image()
-NO_LABELS = {
-    "text": (b"no picture at all", "UNSUPPORTED_IMAGE"),
-    "nothing": (b"", "UNSUPPORTED_IMAGE"),
-    "a GIF": (save(Image.new("P", (64, 64)), "GIF"), "UNSUPPORTED_IMAGE"),
-    "a photo": (save(Image.new("RGB", (64, 64)), "JPEG"), "INVALID_INPUT"),
-    "a WebP": (save(Image.new("RGB", (64, 64)), "WEBP"), "INVALID_INPUT"),
-    "colours": (label_image(mode="RGB", nothing=None), "INVALID_INPUT"),
-    "not square": (save(Image.new("P", (64, 32)), "PNG", transparency=0), "INVALID_INPUT"),
-    "no transparency": (label_image(nothing=None), "INVALID_INPUT"),
-    "all opaque": (label_image(nothing=b"\xff\xff\xff"), "INVALID_INPUT"),
-    "no colours": (label_image(nothing=0), "INVALID_INPUT"),
-    "an index without a colour": (label_image(nothing=2, index=3), "INVALID_INPUT"),
-    **{f"cut at {n}": (GOOD[:n], "UNSUPPORTED_IMAGE") for n in (8, 9, 20, 33, 60, len(GOOD) // 2)},
-    "bytes changed": (GOOD[:60] + bytes(20) + GOOD[80:], "UNSUPPORTED_IMAGE"),
-}
-
-
-@pytest.mark.parametrize("name", NO_LABELS)
-def test_a_phase_answers_what_is_no_picture_with_a_typed_code(name, tmp_path, capsys):
-    data, code = NO_LABELS[name]
-    (tmp_path / "labels.png").write_bytes(data)
-    assert console.run_app(phases.app, "phases", ["vectorize", str(tmp_path / "labels.png"), str(tmp_path / "o.svg")]) == 2
-    said = capsys.readouterr()
-    assert said.out == "" and said.err.startswith(f"{code}: ") and len(said.err.splitlines()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["labels.png"]
-
-
-@pytest.mark.parametrize("phase", ["vehicle", "sanitize", "illustrate", "enforce", "vectorize"])
-@pytest.mark.parametrize(
-    ("given", "out", "code"),
-    [
-        ("text", "o.png", "UNSUPPORTED_IMAGE"),
-        ("none", "o.png", "INPUT_UNREACHABLE"),
-        ("text", "", "INVALID_INPUT"),
-        ("text", "no/o.png", "INVALID_INPUT"),
-    ],
-)
-def test_every_phase_answers_with_a_typed_code(phase, given, out, code, tmp_path, capsys):
-    (tmp_path / "text").write_text("no picture at all")
-    matte = [] if phase in ("vehicle", "vectorize") else ["--matte", str(tmp_path / "text")]
-    assert console.run_app(phases.app, "phases", [phase, str(tmp_path / given), str(tmp_path / out), *matte]) == 2
-    said = capsys.readouterr()
-    assert said.err.startswith(f"{code}: ") and len(said.err.splitlines()) == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["text"]
-
-
-@pytest.mark.parametrize("option", [["--vehicle-box", "a,b,c,d"], ["--vehicle-box", "0,0,1"], ["--vehicle-box", ""], ["--seed", "-1"]])
-def test_a_phases_wrong_option_is_named(option, tmp_path, capsys):
-    (tmp_path / "square.png").write_bytes(save(Image.new("RGB", (64, 64)), "PNG"))
-    square = str(tmp_path / "square.png")
-    phase = (
-        ["vehicle", square, str(tmp_path / "o.png")]
-        if "box" in option[0]
-        else ["illustrate", square, str(tmp_path / "o.png"), "--matte", square]
-    )
-    assert console.run_app(phases.app, "phases", [*phase, *option]) == 2
-    assert capsys.readouterr().err.startswith(f"INVALID_INPUT: {option[0][2:].replace('-', '_')}")
+        assert f"--{(Job.model_fields[key].alias or key).replace('_', '-')}" in said, key

@@ -35,6 +35,8 @@ JOBS: list[tuple[str, Any, Code]] = [
     ("unknown key in stroke", _job(stroke={"widht": 2}), INPUT),
     ("keys nested five hundred deep", _job(x=_nested(500)), INPUT),
     ("old schema", _job(schema=0), INPUT),
+    ("schema that is true", _job(schema=True), INPUT),
+    ("schema by its field's name", _job(schema_version=1), INPUT),
     ("base64 that is none", {"image_base64": "!!!"}, INPUT),
     ("base64 of a wrong length", {"image_base64": "AAAAA"}, INPUT),
     ("data URI of text", {"image_base64": "data:text/plain;base64,aGVsbG8sIHdvcmxk"}, Code.UNSUPPORTED_IMAGE),

@@ -228,6 +228,7 @@ class ControlPlane:
         self._loop.run_forever()
         clock.cancel()
         self._loop.run_until_complete(runner.cleanup())
+        self._loop.run_until_complete(_ended(asyncio.all_tasks(self._loop)))
         self._loop.close()
 
     def _called(self, function: Callable[[], Any]) -> Any:
@@ -453,6 +454,13 @@ class ControlPlane:
             if job.status == "IN_PROGRESS" and job.pod == pod:
                 job.retries += 1
                 self._enqueue(job, first=True)
+
+
+async def _ended(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and let them end: one that is merely forgotten is ended by the garbage collector, in the middle of another test."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _is_update(body: bytes) -> bool:

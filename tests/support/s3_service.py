@@ -3,11 +3,13 @@
 `from tests.support.s3_service import s3_service` in a conftest makes the session's fixture; `bucket_of(service)` gives an empty bucket.
 """
 
+import fcntl
 import itertools
+import json
 import os
 import shutil
-import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ import pytest
 from botocore.config import Config
 
 from delivery import Bucket
+from tests.support.ports import free_ports
 
 STARTER = Path(__file__).parents[3] / "shared" / "tools" / "s3-server"
 _numbers = itertools.count(1)
@@ -68,34 +71,39 @@ class S3Service:
         return {key: client.get_object(Bucket=bucket.name, Key=key)["Body"].read() for key in sorted(self.keys(bucket))}
 
 
-def free_ports(count: int) -> int:
-    """The first of `count` neighbouring ports that are free now, from a range that differs between parallel test workers."""
-    start = 20000 + (os.getpid() * 37) % 20000
-    for port in range(start, start + 5000, count):
-        sockets = [socket.socket() for _ in range(count)]
-        try:
-            for offset, probe in enumerate(sockets):
-                probe.bind(("127.0.0.1", port + offset))
-            return port
-        except OSError:
-            continue
-        finally:
-            for probe in sockets:
-                probe.close()
-    raise RuntimeError("no block of free ports")
-
-
-def _swift(folder: Path) -> Iterator[S3Service]:
+def _start_swift(folder: Path) -> int:
+    """Its port."""
     port = free_ports(5)
     command = [str(STARTER), "start", str(port), str(folder)]
     # to a file: the daemons inherit the output, and a pipe would stay open as long as they live
     log = folder / "start.log"
     with log.open("wb") as out:
         subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, timeout=300, check=True)
-    try:
-        yield S3Service("swift", f"http://127.0.0.1:{port}", "test:tester", "testing", checks_keys=True)
-    finally:
-        subprocess.run([str(STARTER), "stop", str(folder)], timeout=60, check=True)
+    return port
+
+
+def _stop_swift(folder: Path) -> None:
+    subprocess.run([str(STARTER), "stop", str(folder)], timeout=60, check=True)
+
+
+def _swift_at(port: int) -> S3Service:
+    return S3Service("swift", f"http://127.0.0.1:{port}", "test:tester", "testing", checks_keys=True)
+
+
+def _counted(shared: Path, change: int) -> S3Service:
+    """One Swift for all test processes of a run, whose folder is `shared`: the first user starts it, the last one stops it."""
+    with (shared / "s3.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        file = shared / "s3.json"
+        state = json.loads(file.read_text()) if file.exists() else {"users": 0}
+        if state["users"] == 0:
+            home = tempfile.mkdtemp(prefix="s3-", dir=shared)
+            state = {"users": 0, "home": home, "port": _start_swift(Path(home))}
+        state["users"] += change
+        if state["users"] == 0:
+            _stop_swift(Path(state["home"]))
+        file.write_text(json.dumps(state))
+        return _swift_at(state["port"])
 
 
 def moto() -> Iterator[S3Service]:
@@ -110,17 +118,33 @@ def moto() -> Iterator[S3Service]:
         server.stop()
 
 
+def _has_swift() -> bool:
+    return STARTER.exists() and (shutil.which("swift-proxy-server") is not None or os.geteuid() == 0)
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[S3Service]:
     """A service that keeps its objects below `folder`."""
-    if STARTER.exists() and (shutil.which("swift-proxy-server") or os.geteuid() == 0):
-        yield from _swift(folder)
-    else:
+    if not _has_swift():
         yield from moto()
+        return
+    port = _start_swift(folder)
+    try:
+        yield _swift_at(port)
+    finally:
+        _stop_swift(folder)
 
 
 @pytest.fixture(scope="session")
-def s3_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Service]:
-    """The S3 service of this test session."""
-    with running(tmp_path_factory.mktemp("s3")) as service:
+def s3_service(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Iterator[S3Service]:
+    """The S3 service of this test run."""
+    if worker_id == "master" or not _has_swift():
+        with running(tmp_path_factory.mktemp("s3")) as service:
+            yield service
+        return
+    shared = tmp_path_factory.getbasetemp().parent
+    service = _counted(shared, 1)
+    try:
         yield service
+    finally:
+        _counted(shared, -1)

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from PIL import Image
 from model_cache import embedded
 from tests.support import quick
 from tests.support.pictures import save
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 #: A quick job: a small square, a given box, and nothing to look for.
@@ -119,12 +119,6 @@ class Server:
         """kill -9 of the web process."""
         self.process.kill()
         self.process.wait(10)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def environment(folder: Path, **settings: str) -> dict[str, str]:
