@@ -32,7 +32,7 @@ REACH = 10.0  # how far a soft boundary may move
 SLIM, STRIPE = 9.0, 300.0  # half the width below which an area has no core that would hold it, and the area, px², of one to be kept
 SHORTEST = 24.0  # shortest soft boundary that is looked at
 GRID = 2.0  # the grid on which boundaries move
-BLUR, ROUNDS, STEEPER = 6.0, 50, 3.0  # half the side of the square by which a share is blurred, twice; how often; how it is steepened
+BLUR, ROUNDS, STEEPER = 6.0, 50, 2.0  # half the side of the square by which a share is blurred, twice; how often; how it is steepened
 WAVE = 70.0  # length of the waves that lose half of their height; shorter ones lose more
 CRUMB = 60.0  # area, px², below which a piece that is left of an area joins what lies around it
 
@@ -152,8 +152,8 @@ def softened(labels: Labels, lab: Float, nothing: int, unit: float) -> Labels:
     """`labels` (H, W) with boundaries smoothed where the picture `lab` (H, W, 3) CIELAB has no edge.
 
     `nothing` is the label of what is not drawn; `unit` pixels at a side of 1024. A pixel changes only to the label that lies across a soft
-    boundary within `REACH`, or, in a crumb that is left, to the nearest. Boundaries move on a grid of `GRID` pixels, and labels
-    change where they pass.
+    boundary within `REACH`, or, in a crumb that is left, to the nearest. Boundaries move on a grid of `GRID` pixels, so even a
+    straight one may move by about a pixel.
     """
     step = max(1, round(GRID * unit))
     coarse, fine = np.s_[::step, ::step], unit
@@ -167,8 +167,7 @@ def softened(labels: Labels, lab: Float, nothing: int, unit: float) -> Labels:
         one, both = here == a, (here == a) | (here == b)
         share = _moved(one, both, free, unit)
         here[both] = np.where(share[both] > 0.5, a, b)
-        before, after = (_enlarged(picture, crop, step, labels.shape) > 0.5 for picture in (one.astype(np.float32), share))
-        part = out[tuple(slice(s.start * step, s.start * step + n) for s, n in zip(crop, before.shape, strict=True))]
-        left, entered = (part == a) & before & ~after, (part == b) & after & ~before
-        part[left], part[entered] = b, a
+        now, at = (_enlarged(picture, crop, step, labels.shape) for picture in (share, free.astype(np.float32)))
+        part = out[tuple(slice(s.start * step, s.start * step + n) for s, n in zip(crop, now.shape, strict=True))]
+        np.copyto(part, np.where(now > 0.5, a, b).astype(np.uint8), where=(at > 0.5) & ((part == a) | (part == b)))
     return _without_crumbs(out, labels, nothing, fine)
