@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bench.glass import figures, squared
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette, parse
 from pipeline.phase2_illustrate.classical.draw import draw
@@ -220,6 +221,12 @@ def test_a_black_car_has_its_windows_found_whole() -> None:
     rgb = drawn.rgb.copy()
     rgb[:, 300:372][drawn.glass[:, 300:372]] = (48, 49, 50)
     assert held(found(rgb, drawn.inside), drawn.glass) > 0.95
+
+
+def test_a_drawn_black_car_that_mirrors_the_street_has_its_windows_found() -> None:
+    rgb, inside, truth = squared(101, "dark")
+    recall, false, _ = figures(panes(rgb, inside), inside, truth)
+    assert recall > 0.75 and false < 0.01
 
 
 @pytest.mark.parametrize("paint", [(160, 160, 160), lch(45, 50, 250)], ids=["grey", "blue"])
