@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.values import Mask
+from pipeline.color import srgb_to_lab
+from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
 
@@ -19,6 +20,7 @@ Float = NDArray[np.float32]
 LIGHTNESS, DARKEST = 55.0, 28.0
 #: Lightness of pixels that are looked at, and the steepest slope (L* by Sobel) on a smooth surface.
 LOWEST, HIGHEST, SMOOTH = 12.0, 93.0, 12.0
+AROUND = 80.0  # pixels at a side of 1024 that the surroundings reach
 FAINT = 5.0  # chroma below which a hue means nothing
 SECTOR = 27.0  # degrees to each side that are one paint
 LEAST_SHARE = 0.3  # share of the smooth body that has the hue
@@ -41,6 +43,13 @@ class Paint:
     hue: float
     chroma: float
     light: float
+
+
+def surroundings_of(rgb: Rgb, inside: Mask) -> Float:
+    """(k, 3) CIELAB: every seventh pixel around the vehicle, but for its fringe and for black, which may lie beyond the photo."""
+    wide = 2 * round(AROUND * len(rgb) / 1024) + 1
+    near, fringe = (cv2.blur(inside.astype(np.float32), (side, side)) > 1e-6 for side in (wide, 9))
+    return np.asarray(srgb_to_lab(rgb[near & ~fringe & rgb.any(-1)][None, ::7])[0], np.float32)
 
 
 def _scaled(lab: Float) -> Float:
@@ -100,6 +109,12 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
         return None
     a, b = lab[body][own][:, 1:].mean(0)  # of its colours the strongest count most, which shade and sky have changed least
     return Paint(float(np.degrees(np.arctan2(b, a)) % 360), found, float(np.median(lab[body][own][:, 0])))
+
+
+def painted(lab: Float, inside: Mask, paint: Paint, least: float) -> Mask:
+    """(H, W) where the vehicle `inside` has the paint's hue, in at least the share `least` of its chroma."""
+    strong = np.hypot(*np.moveaxis(_scaled(lab), -1, 0)) > least * paint.chroma
+    return inside & strong & (_apart(_degrees(lab[..., 1:]), paint.hue) < KEPT)
 
 
 def family_of(paint: Paint, palette: Float) -> tuple[float, Mask]:

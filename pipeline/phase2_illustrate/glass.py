@@ -18,6 +18,7 @@ from skimage.segmentation import watershed
 
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
+from pipeline.phase2_illustrate.body_paint import body_paint, painted, surroundings_of
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.contrast import relative, slope
 from pipeline.phase2_illustrate.grade import tones_of
@@ -51,12 +52,14 @@ CONVEX, ENCLOSED = 0.7, 0.5  # share of its convex hull from which a pane is com
 MIRROR = (0.003, 0.02)  # share of the vehicle's pixels that a mirror in front of its glass has
 CLEAR, PALE = 20.0, 60.0  # chroma of a paint that glass does not mirror, and L* from which one without is unlike glass
 VIVID = 0.6  # share of the paint's chroma from which a pixel of its hue is paint, and no sky mirrored in glass
+TINTED = 10.0  # chroma of paint from which light glass on it is no highlight
+MUTED = 0.5  # the same of a paint that is no clear colour
 LOST = 0.4  # share of its surroundings that have a pane's own tone, above which it takes the next darker one, to be seen at all
 LIGHT, WHOLE = (0.08, 0.45), 0.7  # share of a pane that its one light shape has, and of its convex hull that this fills
 
 
-def _paint(lab: Float, inside: Mask) -> Mask:
-    """Pixels of the vehicle's paint: within reach of the most frequent colour that is no black."""
+def _paint(lab: Float, inside: Mask, around: Float) -> Mask:
+    """Pixels of the vehicle's paint: within reach of the most frequent colour that is no black, or of a muted paint's hue."""
     ink = inside & (lab[..., 0] > 22)
     if not ink.any():
         return np.zeros(inside.shape, bool)
@@ -70,6 +73,8 @@ def _paint(lab: Float, inside: Mask) -> Mask:
     if chroma > 20:
         turn = np.cos(np.arctan2(lab[..., 2], lab[..., 1]) - np.arctan2(mean[2], mean[1]))
         return np.asarray(inside & (np.hypot(lab[..., 1], lab[..., 2]) > 14) & (turn > 0.8))
+    if (muted := body_paint(lab, inside, around)) is not None:
+        return painted(lab, inside, muted, MUTED)
     return np.asarray(inside & (np.abs(lab[..., 0] - mean[0]) < 20) & (np.hypot(lab[..., 1] - mean[1], lab[..., 2] - mean[2]) < 14))
 
 
@@ -135,8 +140,8 @@ class _Vehicle:
     unit: float
 
     @classmethod
-    def of(cls, lab: Float, inside: Mask, unit: float) -> "_Vehicle":
-        paint = _paint(lab, inside)
+    def of(cls, lab: Float, inside: Mask, around: Float, unit: float) -> "_Vehicle":
+        paint = _paint(lab, inside, around)
         colour = np.median(lab[paint], axis=0) if paint.any() else np.array([50.0, 0, 0], np.float32)
         outline = cv2.dilate(_rim(inside).astype(np.uint8), ellipse(3 * unit)) > 0
         return cls(lab, inside, outline, paint, colour, unit)
@@ -175,7 +180,7 @@ def _is_pane(part: _Part, vehicle: _Vehicle) -> bool:
         large = mask.sum() >= SMALLEST_IN_PAINT * vehicle.inside.sum() and sides[0] >= SLIM_IN_PAINT * sides[1]
         return bool(large and part.middle <= HIGH and _sealed(mask, colour[0], vehicle))
     own = vehicle.colour
-    return bool(colour[0] < max(own[0] + SHINE, SKY if np.hypot(own[1], own[2]) > 20 else 0))
+    return bool(colour[0] < max(own[0] + SHINE, SKY if np.hypot(own[1], own[2]) > TINTED else 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,14 +217,14 @@ def panes(rgb: Rgb, inside: Mask) -> NDArray[np.uint32]:
     if not inside.any():
         return np.zeros(inside.shape, np.uint32)
     unit, answer, part = len(rgb) / 1024, np.zeros(inside.shape, np.uint32), window(inside, 16)
-    answer[part] = _panes(np.ascontiguousarray(rgb[part]), inside[part], unit)
+    answer[part] = _panes(np.ascontiguousarray(rgb[part]), inside[part], surroundings_of(rgb, inside), unit)
     return answer
 
 
-def _panes(rgb: Rgb, inside: Mask, unit: float) -> NDArray[np.uint32]:
-    """(H, W) as `panes`, of the vehicle's part of the picture."""
+def _panes(rgb: Rgb, inside: Mask, around: Float, unit: float) -> NDArray[np.uint32]:
+    """(H, W) as `panes`, of the vehicle's part of the picture; `around` (k, 3) CIELAB colours of its surroundings."""
     lab = srgb_to_lab(np.asarray(cv2.bilateralFilter(rgb, max(5, round(9 * unit)), 35, 6 * unit), np.uint8)).astype(np.float32)
-    vehicle = _Vehicle.of(lab, inside, unit)
+    vehicle = _Vehicle.of(lab, inside, around, unit)
     other = cv2.morphologyEx((inside & ~vehicle.paint).astype(np.uint8), cv2.MORPH_OPEN, ellipse(3 * unit))
     areas = np.asarray(cc3d.connected_components(other, connectivity=4, out_dtype=np.uint32), np.uint32)
     *cells, fine = _cells(srgb_to_lab(rgb).astype(np.float32), inside, unit)

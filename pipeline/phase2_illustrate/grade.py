@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.parallel import each
-from pipeline.phase2_illustrate.body_paint import FULL, body_paint, family_of, full_chroma, restored
+from pipeline.phase2_illustrate.body_paint import FULL, body_paint, family_of, full_chroma, restored, surroundings_of
 from pipeline.phase2_illustrate.calm_areas import Costs, Labels, calm
 from pipeline.phase2_illustrate.guided_filter import GuidedFilter
 from pipeline.phase2_illustrate.soft_edges import softened
@@ -30,7 +30,6 @@ NEAR = 3.0  # ΔE*ab within which a pixel has a palette colour
 STRONG, WEAK = 30.0, 11.0  # chroma that makes paint, and chroma that belongs to it where it touches
 CORE_SHARE = 0.12  # least share of strong chroma in a coloured area
 HUE_SECTOR = 40.0  # degrees that count as one hue
-AROUND = 80.0  # pixels at a side of 1024 that the surroundings reach
 STRANGER = 30.0  # what the body's paint says against a colour of another family
 CEILING = 60.0  # most that a pixel may say against a label: keeps single odd pixels from deciding
 
@@ -148,14 +147,6 @@ def boundary_weight(lab: Float, unit: float) -> Float:
     return (0.12 + 0.88 * np.exp(-((step / 14) ** 2))).astype(np.float32)
 
 
-def _surroundings(rgb: Rgb, inside: Mask) -> Float:
-    """(k, 3) CIELAB: every seventh pixel around the vehicle, but for its fringe and for black, which may lie beyond the photo."""
-    wide = 2 * round(AROUND * len(rgb) / 1024) + 1
-    near, fringe = (cv2.blur(inside.astype(np.float32), (side, side)) > 1e-6 for side in (wide, 9))
-    colours: Float = lab_of(rgb[near & ~fringe & rgb.any(-1)][None, ::7])[0]
-    return colours
-
-
 def _grade_part(rgb: Rgb, part: Mask, palette: Palette, surroundings: Float) -> Labels:
     """Grade the pixels of `part`; the others answer len(palette)."""
     n, unit = len(palette), len(rgb) / 1024
@@ -191,7 +182,7 @@ def grade(rgb: Rgb, inside: Mask, palette: Palette, background: bool = False) ->
     `rgb` (S, S, 3) uint8 sRGB; `inside` (S, S) the vehicle. Outside it the answer is len(palette) ("nothing"), unless `background`
     is true: then the background is graded too, by itself, so that no area crosses the vehicle's outline.
     """
-    labels = _grade_part(rgb, inside, palette, _surroundings(rgb, inside))
+    labels = _grade_part(rgb, inside, palette, surroundings_of(rgb, inside))
     if not background:
         return labels
     return np.where(inside, labels, _grade_part(rgb, ~inside, palette, np.empty((0, 3), np.float32))).astype(np.uint8)

@@ -223,6 +223,15 @@ def test_a_black_car_has_its_windows_found_whole() -> None:
     assert held(found(rgb, drawn.inside), drawn.glass) > 0.95
 
 
+@pytest.mark.parametrize("hue", [110, 140, 270, 285])
+def test_a_shaded_door_in_muted_paint_is_no_glass(hue: int) -> None:
+    """Panes as pale as the paint in light, a door in shade right below them: what is darker than most of the paint, but of its hue, is it."""
+    drawn = car(lch(66, 18, hue), glass=lch(72, 4, hue))
+    rgb = drawn.rgb.copy()
+    rgb[190:270, 200:350] = lch(41, 30, hue)
+    assert not found(rgb, drawn.inside)[226:267, 205:345].any()
+
+
 def test_a_drawn_black_car_that_mirrors_the_street_has_its_windows_found() -> None:
     rgb, inside, truth = squared(101, "dark")
     recall, false, _ = figures(panes(rgb, inside), inside, truth)
