@@ -114,7 +114,7 @@ def body_paint(lab: Float, inside: Mask, around: Float) -> Paint | None:
 def painted(lab: Float, inside: Mask, paint: Paint, least: float) -> Mask:
     """(H, W) where the vehicle `inside` has the paint's hue, in at least the share `least` of its chroma."""
     strong = np.hypot(*np.moveaxis(_scaled(lab), -1, 0)) > least * paint.chroma
-    return inside & strong & (_apart(_degrees(lab[..., 1:]), paint.hue) < KEPT)
+    return np.asarray(inside & strong & (_apart(_degrees(lab[..., 1:]), paint.hue) < KEPT))
 
 
 def family_of(paint: Paint, palette: Float) -> tuple[float, Mask]:

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.palette import parse
-from pipeline.phase2_illustrate.body_paint import FULL, LOST, Float, Paint, body_paint, family_of, full_chroma, restored
-from pipeline.phase2_illustrate.grade import _surroundings, lab_of
+from pipeline.phase2_illustrate.body_paint import FULL, LOST, Float, Paint, body_paint, family_of, full_chroma, restored, surroundings_of
+from pipeline.phase2_illustrate.grade import lab_of
 from tests.phase2_illustrate.drawn_car import Car, Colour, car, lch
 
 WHITE: Colour = (236, 236, 236)
@@ -20,7 +20,7 @@ SKIES = (210, 240, 270)
 
 def paint_of(drawn: Car) -> Paint | None:
     smooth = np.asarray(cv2.bilateralFilter(drawn.rgb, 5, 35, 3), np.uint8)
-    return body_paint(lab_of(smooth), drawn.inside, _surroundings(drawn.rgb, drawn.inside))
+    return body_paint(lab_of(smooth), drawn.inside, surroundings_of(drawn.rgb, drawn.inside))
 
 
 def apart(hue: float | Float, other: float) -> float | Float:

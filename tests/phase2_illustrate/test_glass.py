@@ -225,7 +225,7 @@ def test_a_black_car_has_its_windows_found_whole() -> None:
 
 @pytest.mark.parametrize("hue", [110, 140, 270, 285])
 def test_a_shaded_door_in_muted_paint_is_no_glass(hue: int) -> None:
-    """Panes as pale as the paint in light, a door in shade right below them: what is darker than most of the paint, but of its hue, is it."""
+    """Panes as pale as the paint in light, a door in shade right below them: what has the hue of the paint is paint."""
     drawn = car(lch(66, 18, hue), glass=lch(72, 4, hue))
     rgb = drawn.rgb.copy()
     rgb[190:270, 200:350] = lch(41, 30, hue)
