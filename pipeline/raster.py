@@ -1,7 +1,8 @@
 """Small things about pictures, masks and boxes that several phases need."""
 
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+import cc3d
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +57,14 @@ def ellipse(radius: float) -> NDArray[np.uint8]:
 def widened(mask: Mask, radius: float) -> Mask:
     """A mask (H, W) with all pixels within `radius`, at least one, of its own."""
     return np.asarray(cv2.dilate(mask.astype(np.uint8), ellipse(radius)), bool)
+
+
+def large_areas(mask: Mask, least: float, connectivity: Literal[4, 8] = 4) -> Mask:
+    """The connected areas of a mask (H, W) that have at least so many pixels."""
+    area = cc3d.connected_components(mask.astype(np.uint8), connectivity=connectivity, out_dtype=np.uint32)
+    large = np.bincount(area.ravel()) >= least
+    large[0] = False
+    return np.asarray(large[area])
 
 
 def mask_iou(first: Mask, second: Mask) -> float:

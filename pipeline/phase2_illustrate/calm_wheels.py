@@ -17,7 +17,7 @@ from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.grade import GREY, tones_of
 from pipeline.phase2_illustrate.rims import Rim, disc
-from pipeline.raster import window
+from pipeline.raster import large_areas, window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -54,19 +54,11 @@ class _Wheel:
     lit: Mask
 
 
-def _large(mask: Mask, least: float) -> Mask:
-    """The connected areas of at least so many pixels."""
-    area = cc3d.connected_components(mask.astype(np.uint8), connectivity=4, out_dtype=np.uint32)
-    large = np.bincount(area.ravel()) >= least
-    large[0] = False
-    return np.asarray(large[area])
-
-
 def _tidy(lit: Mask, face: Mask) -> Mask:
     """`lit` without small areas, and without small holes in it."""
     least = SMALLEST * face.sum()
-    lit = _large(lit, least)
-    return lit | (face & ~lit & ~_large(face & ~lit, least))
+    lit = large_areas(lit, least)
+    return lit | (face & ~lit & ~large_areas(face & ~lit, least))
 
 
 def _parted(light: Float, face: Mask, rim: Rim, unit: float) -> Mask:
@@ -127,7 +119,7 @@ def calmed_wheels(rgb: Rgb, inside: Mask, labels: Labels, palette: Palette, rims
         if not one.lit.any():
             continue
         other = one.face & (chroma[here] >= GREY) & (here != main) & (one.chroma > VIVID)
-        other = _large(other, OTHER * one.face.sum())
+        other = large_areas(other, OTHER * one.face.sum())
         for area, color in ((one.face, int(ladder[0])), (one.lit, main)):
             here[area & ~other] = color
         done[one.part] |= one.face
@@ -148,4 +140,4 @@ def _blacken(labels: Labels, one: _Wheel, outer: Mask, darkest: int, nothing: in
     gone[np.concatenate([area[0], area[-1], area[:, 0], area[:, -1], [0]])] = False
     labels[gone[area]] = darkest
     lighter = (outer | one.face) & (labels != darkest) & (labels < nothing)
-    labels[lighter & tyre & ~_large(lighter, CRUMB * unit**2)] = darkest
+    labels[lighter & tyre & ~large_areas(lighter, CRUMB * unit**2)] = darkest

@@ -16,7 +16,7 @@ from pipeline.color import srgb_to_lab
 from pipeline.palette import Palette
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.grade import GREY
-from pipeline.raster import bounds
+from pipeline.raster import bounds, large_areas
 from pipeline.values import PARTS, ColorLock, Frame, Mask, PartMap, Rgb
 
 HUE = 20.0  # degrees within which another colour is light or shade of the lock's
@@ -165,10 +165,7 @@ def _body(drawn: _Drawn) -> Iterator[Steps]:
         return
     paint, hued, base = found
     if not hued:
-        shape = cc3d.connected_components(paint.astype(np.uint8), connectivity=8, out_dtype=np.uint32)
-        large = np.bincount(shape.ravel()) >= SPECK * np.count_nonzero(drawn.inside)
-        large[0] = False
-        paint = large[shape]
+        paint = large_areas(paint, SPECK * np.count_nonzero(drawn.inside), connectivity=8)
     if paint.any():
         yield drawn.against(paint, base)
 

@@ -17,7 +17,7 @@ from pipeline.phase2_illustrate.contrast import relative, slope
 from pipeline.phase2_illustrate.grade import tones_of
 from pipeline.phase2_illustrate.panel_lines import followed, line_strength, thinned
 from pipeline.phase2_illustrate.strokes import joined, smoothed, traced
-from pipeline.raster import ellipse, window
+from pipeline.raster import ellipse, large_areas, window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -90,8 +90,7 @@ def relieved(rgb: Rgb, inside: Mask, labels: Labels, palette: Palette, spared: M
     core = cv2.erode(dark.astype(np.uint8), ellipse(FRINGE * unit), borderValue=0) > 0
     alone = np.where(core, light, _mean(light, core, NEIGHBOURHOOD * unit)).astype(np.float32)
     raised = _standing_out(light, dark, unit) | _light_lines(alone, core, unit)
-    hole = cc3d.connected_components((dark & ~raised).astype(np.uint8), connectivity=4, out_dtype=np.uint32)
-    small = np.bincount(hole.ravel()) < SMALLEST * unit**2 / 2
-    small[0] = False
-    out[part][raised | (small[hole] & (_mean(raised.astype(np.float32), dark, 3 * unit) > 0.4))] = next_one
+    hole = dark & ~raised
+    small = hole & ~large_areas(hole, SMALLEST * unit**2 / 2)
+    out[part][raised | (small & (_mean(raised.astype(np.float32), dark, 3 * unit) > 0.4))] = next_one
     return out

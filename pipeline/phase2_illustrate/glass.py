@@ -22,7 +22,7 @@ from pipeline.phase2_illustrate.body_paint import body_paint, painted, surroundi
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.contrast import relative, slope
 from pipeline.phase2_illustrate.grade import tones_of
-from pipeline.raster import ellipse, window
+from pipeline.raster import ellipse, large_areas, widened, window
 from pipeline.values import Mask, Rgb
 
 Float = NDArray[np.float32]
@@ -237,10 +237,7 @@ def _panes(rgb: Rgb, inside: Mask, around: Float, unit: float) -> NDArray[np.uin
             if (part in sure and part.middle < greenhouse.end) or greenhouse.has_piece(part, vehicle):
                 glass[part.mask] = 1
     glass = np.asarray(cv2.morphologyEx(glass, cv2.MORPH_CLOSE, ellipse(2 * unit)) * inside, np.uint8)
-    hole = cc3d.connected_components(1 - glass, connectivity=4, out_dtype=np.uint32)
-    small = np.bincount(hole.ravel()) < 0.002 * inside.sum()
-    small[0] = False
-    whole = (glass | small[hole]) > 0
+    whole = ~large_areas(glass == 0, 0.002 * inside.sum())
     mirror = _mirrors(whole, vehicle)
     return _together(_smoothed(whole & ~mirror, inside & ~mirror, vehicle.paint, unit), inside, unit)
 
@@ -275,10 +272,9 @@ def _together(pane: NDArray[np.uint32], inside: Mask, unit: float) -> NDArray[np
     size = np.bincount(pane.ravel())
     size[0] = 0
     large = (size >= ALONE * inside.sum())[pane]
-    near = np.unique(pane[cv2.dilate(large.astype(np.uint8), ellipse(BESIDE * unit)) > 0])
-    kept = np.cumsum(np.isin(np.arange(len(size)), near[near > 0]))
-    kept[~np.isin(np.arange(len(size)), near[near > 0])] = 0
-    return np.asarray(kept[pane], np.uint32)
+    kept = np.bincount(pane[widened(large, BESIDE * unit)], minlength=len(size)) > 0
+    kept[0] = False
+    return np.asarray(np.where(kept, np.cumsum(kept), 0)[pane], np.uint32)
 
 
 def _completed(pane: Mask, free: Mask, paint: Mask) -> Mask:

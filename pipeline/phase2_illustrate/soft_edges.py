@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pipeline.phase2_illustrate.calm_areas import Labels
 from pipeline.phase2_illustrate.guided_filter import box_mean
-from pipeline.raster import ellipse, widened, window
+from pipeline.raster import ellipse, large_areas, widened, window
 from pipeline.values import Mask
 
 Float = NDArray[np.float32]
@@ -122,10 +122,7 @@ def _enlarged(share: Float, crop: Window, step: int, shape: tuple[int, ...]) -> 
 def _stripes(mask: Mask, unit: float) -> Mask:
     """The parts of an area that are too narrow to be smoothed, but too large to be left out."""
     narrow = mask & ~(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, ellipse(SLIM * unit)) > 0)
-    part = cc3d.connected_components(narrow.astype(np.uint8), connectivity=8, out_dtype=np.uint32)
-    large = np.bincount(part.ravel()) >= STRIPE * unit**2
-    large[0] = False
-    return np.asarray(large[part])
+    return large_areas(narrow, STRIPE * unit**2, connectivity=8)
 
 
 def _movable(labels: Labels, lab: Float, pair: tuple[int, int], unit: float) -> tuple[Window, Mask] | None:

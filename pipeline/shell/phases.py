@@ -32,7 +32,7 @@ from pipeline.progress import Progress
 from pipeline.raster import resized
 from pipeline.run import TRACERS, check_generation, illustrate_settings, sanitize_settings, vehicle_settings
 from pipeline.service.received import colored
-from pipeline.service.start import start
+from pipeline.service.start import Worker, bucket_of
 from pipeline.settings import Settings, environment, load
 from pipeline.shell.console import check_file, read_file, run_app, say
 from pipeline.steps import Steps
@@ -83,11 +83,12 @@ def _job(**keys: Any) -> Job:
     return read({"image_base64": "-", **told}, environment().library)
 
 
-def _colored(job: Job) -> Job:
+def _colored(job: Job, steps: Steps) -> Job:
     """With the palette of its reference picture, where it names one."""
     if job.palette_from_url is None:
         return job
-    worker = start(environment(), _settings())
+    known = environment()
+    worker = Worker(known, _settings(), steps, bucket_of(known))
     return colored(job, worker, worker.bucket, Progress())
 
 
@@ -173,8 +174,8 @@ def illustrate_command(
     """A clean plate → the drawing in palette colours."""
     _check(out)
     colors = {"palette_hex_list": palette, "palette_name": palette_name, "palette_from_url": palette_from_url}
-    job = _colored(_job(**colors, color_locks=color_locks, job_preset=job_preset, background=background, seed=seed))
-    rgb, steps = _square(source), _steps()
+    asked, steps = _job(**colors, color_locks=color_locks, job_preset=job_preset, background=background, seed=seed), _steps()
+    rgb, job = _square(source), _colored(asked, steps)
     check_generation(job, steps)
     side = rgb.shape[0]
     plate = CleanPlate(rgb, _frame(side), _matte(matte, side), (), np.zeros((side, side), bool))
@@ -201,13 +202,13 @@ def enforce_command(
     """A drawing, edited or not → the label image: an 8-bit palette PNG that carries its palette."""
     _check(out)
     keys = {"palette_hex_list": palette, "palette_name": palette_name, "palette_from_url": palette_from_url, "color_locks": color_locks}
-    job = _colored(_job(**keys, job_preset=job_preset, size=size, detail=detail, background=background))
-    rgb, settings = _square(source), _settings()
+    asked, steps = _job(**keys, job_preset=job_preset, size=size, detail=detail, background=background), _steps()
+    rgb, settings, job = _square(source), _settings(), _colored(asked, steps)
     side = rgb.shape[0]
     blank = np.zeros((side, side), bool)
     drawn = Illustration(rgb, _frame(side), _matte(matte, side), blank, np.zeros((1, 1), np.uint8), None, None, None, 1)
     limits = EnforceSettings(settings.phase3.detail if job.detail is None else job.detail, settings.phase3.budget)
-    image = enforce(drawn, job.palette, job.size, job.background == "keep", _steps().upscale, limits, Progress())
+    image = enforce(drawn, job.palette, job.size, job.background == "keep", steps.upscale, limits, Progress())
     _write(out, png(label_picture(image.labels, job.palette)))
     say(json.dumps({"regions": image.regions, "detail_changed_fraction": round(image.changed, 5)}))
 
